@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The svm box: QEMU's emulator, an AMD EPYC with SVM and nested paging.
+
+The whole file system of this machine is visible inside (9p, read-only, with a
+writable overlay in memory), so every installed program can be used there.
+What happens inside is init-qemu's part; here QEMU is started and its output is
+carried to the caller.
+"""
+import ctypes
+import hashlib
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+from . import cache
+from .initrd import Archive, module_name, plain_module
+
+MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay']
+PORTS = ['ctl', 'log', 'out', 'err']
+# Messages more urgent than "notice" go to the serial line as well: when the
+# kernel dies they are all that is left.
+CMDLINE = 'console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off ' \
+          'watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60'
+
+
+def _base_initrd(kernel):
+    """The part of the initrd that depends on the kernel only; kept in the cache."""
+    init = os.path.join(cache.ROOT, 'lab/init-qemu')
+    with open(init, 'rb') as handle:
+        key = hashlib.sha256(handle.read() + repr(MODULES).encode()).hexdigest()[:16]
+    path = os.path.join(kernel.base, f'initrd-qemu-{key}')
+    if not os.path.exists(path):
+        files = kernel.module_files(MODULES)
+        archive = Archive()
+        for name in ['proc', 'sys', 'dev', 'host', 'rw', 'root', 'bin']:
+            archive.directory(name)
+        archive.node('dev/console', 5, 1)
+        archive.file('bin/busybox', cache.busybox())
+        archive.file('init', init)
+        archive.data('modules/list', ''.join(module_name(file) + '\n' for file in files))
+        for file in files:
+            archive.data('modules/' + module_name(file), plain_module(file))
+        with open(f'{path}.{os.getpid()}', 'wb') as handle:
+            handle.write(archive.bytes())
+        os.rename(f'{path}.{os.getpid()}', path)
+    return path
+
+
+def _run_initrd(kernel, options, command):
+    """The part for this run: the command and what init-qemu has to know."""
+    tty = ''
+    if options.tty:
+        size = os.get_terminal_size() if sys.stdin.isatty() else os.terminal_size((80, 24))
+        tty = f'rows {size.lines} cols {size.columns}'
+    config = {
+        'driver': options.driver, 'ko': kernel.mezz, 'args': options.module_args,
+        'modules': kernel.modules, 'kver': kernel.version, 'out': 'yes' if options.out else '', 'tty': tty,
+    }
+    archive = Archive()
+    archive.data('mezz/config', ''.join(f'{name}={shlex.quote(value)}\n' for name, value in config.items()))
+    archive.data('mezz/command', command)
+    return archive.bytes()
+
+
+def _arguments(kernel, options, run_dir, write_ends):
+    count = options.count
+    args = ['qemu-system-x86_64', '-accel', 'tcg,thread=' + ('single' if count else 'multi')]
+    if count:
+        args += ['-icount', 'shift=0,sleep=off']
+    args += ['-cpu', options.cpu or 'EPYC,+svm,+npt', '-smp', str(options.cpus), '-m', str(options.mem),
+             '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
+             '-kernel', kernel.image, '-initrd', run_dir + '/initrd',
+             '-append', f'{CMDLINE} {options.append}'.strip(),
+             '-serial', f'file:{run_dir}/console',
+             '-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap',
+             '-device', 'virtio-serial-pci']
+    if options.out:
+        args += ['-virtfs', f'local,path={os.path.realpath(options.out).replace(",", ",,")},mount_tag=out,'
+                            'security_model=none,multidevs=remap']
+    for number, name in enumerate(PORTS, 1):
+        args += ['-add-fd', f'fd={write_ends[name]},set={number}',
+                 '-chardev', f'file,id={name},append=on,path=/dev/fdset/{number}',
+                 '-device', f'virtserialport,chardev={name},name={name}']
+    if options.tty:
+        args += ['-chardev', 'stdio,id=tty,signal=off', '-device', 'virtconsole,chardev=tty']
+    return args
+
+
+def die_with_parent():
+    """To be called in a child before exec: no box survives a killed caller."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _pump(process, read_ends, deadline, received):
+    """Carries the ports' bytes until QEMU ends; False when the time is over."""
+    sinks = {'out': sys.stdout.fileno(), 'err': sys.stderr.fileno()}
+    with selectors.DefaultSelector() as selector:
+        for name, end in read_ends.items():
+            selector.register(end, selectors.EVENT_READ, name)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                process.kill()
+                process.wait()
+                return False
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, 65536)
+                if not data:
+                    selector.unregister(key.fd)
+                elif key.data in sinks:
+                    while data:
+                        data = data[os.write(sinks[key.data], data):]
+                else:
+                    received[key.data] += data
+    process.wait()
+    return True
+
+
+def _text(path):
+    if not os.path.exists(path):
+        return ''
+    with open(path, errors='replace', encoding='utf-8') as handle:
+        return handle.read()
+
+
+def _readable(kmsg):
+    """dmesg's form of what was read from /dev/kmsg"""
+    lines = []
+    for line in kmsg.decode(errors='replace').splitlines():
+        head, found, text = line.partition(';')
+        if found and not line.startswith(' '):
+            stamp = int(head.split(',')[2])
+            lines.append(f'[{stamp // 1000000:5d}.{stamp % 1000000:06d}] {text}')
+    return '\n'.join(lines) + '\n'
+
+
+def run(kernel, options, command, run_dir):
+    """Boots the box and runs COMMAND (text of a shell script) in it. Returns the
+    command's exit status, or a string that says why there is none; and the
+    kernel's log."""
+    with open(_base_initrd(kernel), 'rb') as base, open(run_dir + '/initrd', 'wb') as both:
+        both.write(base.read())
+        both.write(_run_initrd(kernel, options, command))
+    pipes = {name: os.pipe() for name in PORTS}
+    read_ends = {name: pair[0] for name, pair in pipes.items()}
+    write_ends = {name: pair[1] for name, pair in pipes.items()}
+    received = {'ctl': b'', 'log': b''}
+    terminal = termios.tcgetattr(0) if options.tty and sys.stdin.isatty() else None
+    with open(run_dir + '/qemu', 'wb') as qemu_says, \
+         subprocess.Popen(_arguments(kernel, options, run_dir, write_ends),
+                          stdin=None if options.tty else subprocess.DEVNULL,
+                          stdout=None if options.tty else qemu_says, stderr=qemu_says,
+                          pass_fds=write_ends.values(), preexec_fn=die_with_parent) as process:
+        try:
+            for end in write_ends.values():
+                os.close(end)
+            in_time = _pump(process, read_ends, time.monotonic() + options.timeout, received)
+        finally:
+            process.kill()
+            if terminal:
+                termios.tcsetattr(0, termios.TCSADRAIN, terminal)
+    log = '---- console\n' + _text(run_dir + '/console') + '---- kernel log\n' + _readable(received['log'])
+    answer = received['ctl'].decode().split()
+    if answer[:1] == ['exit']:
+        return int(answer[1]), log
+    if answer[:1] == ['failed']:
+        return ' '.join(answer[1:]), log
+    if not in_time:
+        return f'no end after {options.timeout} seconds', log
+    return 'the box stopped by itself. ' + _text(run_dir + '/qemu').strip(), log
