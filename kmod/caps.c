@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Capabilities: KVM_CHECK_EXTENSION and KVM_ENABLE_CAP.
+ *
+ * Each folder answers for what it implements. A capability that is not
+ * complete reads 0. docs/abi.md is the table for people.
+ */
+#include <linux/uaccess.h>
+
+#include "cpu/cpu.h"
+#include "engine.h"
+#include "irq/irq.h"
+#include "mmu/mmu.h"
+#include "ops.h"
+#include "pv/pv.h"
+#include "vcpu.h"
+
+/* Capabilities of the run loop and of the objects themselves. */
+static long own_cap(unsigned long cap)
+{
+	switch (cap) {
+	case KVM_CAP_HLT:
+	case KVM_CAP_USER_NMI:
+	case KVM_CAP_SET_TSS_ADDR:
+	case KVM_CAP_SET_IDENTITY_MAP_ADDR:
+	case KVM_CAP_NOP_IO_DELAY:
+	case KVM_CAP_SET_BOOT_CPU_ID:
+	case KVM_CAP_IMMEDIATE_EXIT:
+	case KVM_CAP_ENABLE_CAP_VM:
+	case KVM_CAP_CHECK_EXTENSION_VM:
+	case KVM_CAP_INTERNAL_ERROR_DATA:
+	case KVM_CAP_EXCEPTION_PAYLOAD:
+	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
+	case KVM_CAP_BINARY_STATS_FD:
+		return 1;
+	case KVM_CAP_NR_VCPUS:
+		return min_t(unsigned int, num_online_cpus(), MEZZ_MAX_VCPUS);
+	case KVM_CAP_MAX_VCPUS:
+		return MEZZ_MAX_VCPUS;
+	case KVM_CAP_MAX_VCPU_ID:
+		return MEZZ_MAX_VCPU_ID;
+	default:
+		return -1;
+	}
+}
+
+long mezz_check_extension(struct mezz_vm *vm, unsigned long cap)
+{
+	long r = own_cap(cap);
+
+	if (r < 0)
+		r = mezz_cpu_cap(vm, cap);
+	if (r < 0)
+		r = mezz_irq_cap(vm, cap);
+	if (r < 0)
+		r = mezz_mmu_cap(vm, cap);
+	if (r < 0)
+		r = mezz_pv_cap(vm, cap);
+	return r < 0 ? 0 : r;
+}
+
+long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
+{
+	struct kvm_enable_cap cap;
+	long r = 0;
+
+	if (copy_from_user(&cap, argp, sizeof(cap)))
+		return -EFAULT;
+	if (cap.flags)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	switch (cap.cap) {
+	case KVM_CAP_EXCEPTION_PAYLOAD:
+		vm->exception_payload = cap.args[0];
+		break;
+	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
+		vm->triple_fault_event = cap.args[0];
+		break;
+	case KVM_CAP_SPLIT_IRQCHIP:
+		r = vm->nr_vcpus ? -EEXIST : mezz_irq_enable_split(vm, cap.args[0]);
+		break;
+	default:
+		r = -EINVAL;
+	}
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+long mezz_vcpu_enable_cap(struct mezz_vcpu *v, void __user *argp)
+{
+	struct kvm_enable_cap cap;
+
+	if (copy_from_user(&cap, argp, sizeof(cap)))
+		return -EFAULT;
+	/* None of KVM's vCPU capabilities (Hyper-V, PV enforcement) is offered. */
+	return -EINVAL;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the guest's CPU looks like: CPUID, MSRs, control registers, and the
+ * ioctls that get and set the state of a vCPU.
+ *
+ * Everything is called with the vCPU mutex held. [S]: any context of the run
+ * loop, does not sleep. [P]: process context.
+ */
+#ifndef MEZZ_CPU_H
+#define MEZZ_CPU_H
+
+#include <linux/types.h>
+#include <linux/kvm.h>
+
+struct mezz_vcpu;
+struct mezz_vm;
+
+int mezz_cpu_create(struct mezz_vcpu *v);	/* [P] allocates v->cpu_state */
+void mezz_cpu_destroy(struct mezz_vcpu *v);
+void mezz_cpu_reset(struct mezz_vcpu *v, bool init);
+/* [P] once, after the engine's probe: the supported CPUID table, MSR lists. */
+int mezz_cpu_setup(void);
+void mezz_cpu_teardown(void);
+
+/* [S] CPUID as the guest executes it: in and out in @eax .. @edx. */
+void mezz_cpuid(struct mezz_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
+/* [S] The entry user space set, or NULL. */
+const struct kvm_cpuid_entry2 *mezz_cpuid_find(struct mezz_vcpu *v, u32 fn, u32 index);
+/* [S] Bits that follow CR4, APIC_BASE, XCR0, MISC_ENABLE changed. */
+void mezz_cpuid_refresh(struct mezz_vcpu *v);
+/*
+ * [S] Does the guest have this feature? @f is X86_FEATURE_* of asm/cpufeatures.h;
+ * backed by a bitmap computed at KVM_SET_CPUID2.
+ */
+bool mezz_guest_has(struct mezz_vcpu *v, unsigned int f);
+/* [S] guest's MAXPHYADDR in bits */
+unsigned int mezz_guest_maxphyaddr(struct mezz_vcpu *v);
+
+/*
+ * [S] Control registers with the architecture's checks and side effects
+ * (EFER.LMA, CPUID refresh, TLB flush). 0, or 1: #GP(0).
+ */
+int mezz_set_cr0(struct mezz_vcpu *v, u64 val);
+int mezz_set_cr3(struct mezz_vcpu *v, u64 val);
+int mezz_set_cr4(struct mezz_vcpu *v, u64 val);
+int mezz_set_cr8(struct mezz_vcpu *v, u64 val);
+u64 mezz_get_cr8(struct mezz_vcpu *v);
+int mezz_set_efer(struct mezz_vcpu *v, u64 val, bool host);
+int mezz_set_xcr0(struct mezz_vcpu *v, u64 val);
+int mezz_set_dr(struct mezz_vcpu *v, unsigned int n, u64 val);	/* 1: #GP, 2: #UD */
+int mezz_get_dr(struct mezz_vcpu *v, unsigned int n, u64 *val);
+
+/* [S] RDMSR/WRMSR. @host: by an ioctl, so no guest policy. 0, or 1: #GP. */
+int mezz_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host);
+int mezz_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host);
+
+/* [S] The guest's TSC now (or at host TSC @host). */
+u64 mezz_guest_tsc(struct mezz_vcpu *v, u64 host);
+
+/*
+ * vCPU ioctls: GET/SET_REGS, SREGS, SREGS2, FPU, XSAVE, XSAVE2, XCRS, MSRS,
+ * DEBUGREGS, CPUID, CPUID2, MP_STATE, VCPU_EVENTS, TSC_KHZ, GUEST_DEBUG,
+ * TRANSLATE, INTERRUPT, NMI, SMI (refused), MCE, KVMCLOCK_CTRL, SIGNAL_MASK.
+ * Return: -ENOIOCTLCMD when @cmd is none of them. [P]
+ */
+long mezz_cpu_vcpu_ioctl(struct mezz_vcpu *v, unsigned int cmd, unsigned long arg);
+/*
+ * System ioctls: GET_SUPPORTED_CPUID, GET_EMULATED_CPUID, GET_MSR_INDEX_LIST,
+ * GET_MSR_FEATURE_INDEX_LIST, GET_MSRS (feature MSRs), X86_GET_MCE_CAP_SUPPORTED,
+ * GET/HAS_DEVICE_ATTR.
+ */
+long mezz_cpu_sys_ioctl(unsigned int cmd, unsigned long arg);
+/* VM ioctls: SET/GET_TSC_KHZ. */
+long mezz_cpu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
+long mezz_cpu_cap(struct mezz_vm *vm, unsigned long cap);	/* -1: not mine */
+/* KVM_CAP_SYNC_REGS: copy between kvm_run->s.regs and the vCPU. [S] */
+void mezz_store_sync_regs(struct mezz_vcpu *v);
+int mezz_load_sync_regs(struct mezz_vcpu *v);
+
+#endif

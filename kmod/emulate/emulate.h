@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the run loop asks of the emulator. The decoder and the executor are
+ * pure (decode.h, exec.h); glue.c joins them to a vCPU.
+ */
+#ifndef MEZZ_EMULATE_H
+#define MEZZ_EMULATE_H
+
+#include <linux/types.h>
+
+struct mezz_vcpu;
+
+int mezz_emul_create(struct mezz_vcpu *v);	/* [P] allocates v->emul */
+void mezz_emul_destroy(struct mezz_vcpu *v);
+/* The vCPU was reset or its registers were set: forget a half-done instruction. */
+void mezz_emul_forget(struct mezz_vcpu *v);
+
+/**
+ * mezz_emulate() - execute the instruction at RIP
+ * @v: the vCPU; SRCU read side held
+ * @gpa: guest physical address that the instruction's memory operand touched,
+ *	from the second-stage fault; or MEZZ_NO_GPA
+ * @write: the faulting access was a write (with @gpa)
+ *
+ * Advances RIP, queues faults, accesses the buses; fills kvm_run and sets
+ * v->complete when user space has to act. What cannot be decoded becomes
+ * KVM_EXIT_INTERNAL_ERROR with the instruction bytes.
+ * Context: v->atomic: non-sleeping attempt, MEZZ_SLOW if it can't be done so
+ * (with no side effect by then).
+ * Return: enum mezz_next
+ */
+#define MEZZ_NO_GPA (~0ull)
+int mezz_emulate(struct mezz_vcpu *v, u64 gpa, bool write);
+
+/*
+ * Guest virtual to physical for the current mode: for KVM_TRANSLATE and PV.
+ * SRCU held. 0 or -EFAULT. Does not set A/D bits, queues no fault.
+ */
+int mezz_gva_to_gpa(struct mezz_vcpu *v, u64 gva, u64 *gpa);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Fields of the KVM ABI that kernel headers spell differently.
+ *
+ * kvm_run.immediate_exit is immediate_exit__unsafe in the kernel's own view
+ * since 6.10, to make its users read it once. The ABI has it at offset 1.
+ */
+#ifndef MEZZ_HOST_ABI_H
+#define MEZZ_HOST_ABI_H
+
+#include <linux/build_bug.h>
+#include <linux/kvm.h>
+#include <linux/stddef.h>
+
+static_assert(offsetof(struct kvm_run, padding1) == 2);
+
+/* User space writes it at any moment, from any thread: read once. */
+static inline bool mezz_immediate_exit(const struct kvm_run *run)
+{
+	return READ_ONCE(((const u8 *)run)[1]);
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every contact with the host kernel that drifts between versions or could be
+ * taken away. Each entry says which kernels need it and why.
+ */
+#ifndef MEZZ_HOST_H
+#define MEZZ_HOST_H
+
+#include <linux/types.h>
+#include <linux/eventfd.h>
+#include <linux/smp.h>
+
+struct mezz_vcpu;
+
+/* --- FPU (host/fpu.c): kernel_fpu_begin/end and our own XSAVE buffers --- */
+struct mezz_fpu;
+int mezz_fpu_alloc(struct mezz_vcpu *v);	/* [P] v->fpu, in reset state */
+void mezz_fpu_free(struct mezz_vcpu *v);
+void mezz_fpu_reset(struct mezz_vcpu *v, bool init);
+/* Section begin/end; preemption off. Guest FPU and XCR0/XSS are live between. */
+void mezz_fpu_load(struct mezz_vcpu *v);
+void mezz_fpu_unload(struct mezz_vcpu *v);
+/* Guest changed XCR0 while live (XSETBV): load it. IRQs off. */
+void mezz_fpu_xcr0_changed(struct mezz_vcpu *v);
+/* Standard (non-compacted) XSAVE image; @size bytes; outside sections. */
+int mezz_fpu_get_xsave(struct mezz_vcpu *v, void *buf, unsigned int size);
+int mezz_fpu_set_xsave(struct mezz_vcpu *v, const void *buf, unsigned int size);
+void mezz_fpu_get_fxregs(struct mezz_vcpu *v, void *fx512);
+void mezz_fpu_set_fxregs(struct mezz_vcpu *v, const void *fx512);
+/* Size in bytes of the standard image for mezz_host.xcr0 (at least 4096: KVM_GET_XSAVE). */
+unsigned int mezz_fpu_xsave_size(void);
+/* Vector register @n (up to 32 bytes, zero-extended) for the emulator; live or not. */
+void mezz_fpu_get_vec(struct mezz_vcpu *v, unsigned int n, void *buf, unsigned int len);
+void mezz_fpu_set_vec(struct mezz_vcpu *v, unsigned int n, const void *buf, unsigned int len);
+
+/* --- CPUs (host/cpu.c) --- */
+/*
+ * [P] Switch the engine on on every CPU, now and on hotplug; undo it on
+ * reboot, kexec and crash. Counted: first VM on, last VM off.
+ */
+int mezz_cpus_get(void);
+void mezz_cpus_put(void);
+int mezz_cpus_init(void);
+void mezz_cpus_exit(void);
+/* Make a CPU leave guest mode: an IPI that does nothing. Any context. */
+void mezz_kick_cpu(int cpu);
+
+/* --- eventfd: eventfd_signal(ctx, n) until 6.7, eventfd_signal(ctx) since --- */
+void mezz_eventfd_signal(struct eventfd_ctx *ctx);
+
+/* VERW etc.: see host/spec.h */
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Guest memory: slots, second-stage tables, the MMU notifier, dirty tracking.
+ *
+ * Goals, in this order: guest memory stays ordinary process memory (nothing is
+ * pinned, nothing is cached as a page reference); a fault is short; faults of
+ * different vCPUs run side by side; what the notifier drops is gone from all
+ * vCPUs when the notifier returns.
+ *
+ * Locking: mmu.lock read: install entries (cmpxchg) and allocate tables;
+ * mmu.lock write: clear or weaken entries, free tables. The notifier takes it
+ * for writing. A fault samples mmu.seq before it asks the host for the page
+ * and gives up when an invalidation happened since (mmu_notifier_retry's
+ * idea): seq changes under mmu.lock write; inval_count > 0 while one runs.
+ */
+#ifndef MEZZ_MMU_H
+#define MEZZ_MMU_H
+
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/kvm.h>
+
+struct mezz_vm;
+struct mezz_vcpu;
+
+#define MEZZ_MAX_SLOTS	512	/* ids 0..511 for user space */
+
+/**
+ * struct mezz_slot - one KVM_SET_USER_MEMORY_REGION
+ * @gfn: first guest frame
+ * @npages: 4 KiB pages
+ * @hva: user virtual address of the first page, in vm->mm
+ * @id: slot number
+ * @flags: KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY
+ * @dirty: bitmap, one bit a page, when logging; else NULL
+ */
+struct mezz_slot {
+	u64 gfn;
+	u64 npages;
+	unsigned long hva;
+	u32 id;
+	u32 flags;
+	unsigned long *dirty;
+};
+
+/**
+ * struct mezz_slots - all slots of a VM, replaced as a whole (SRCU)
+ * @generation: changes with every replacement; caches compare it
+ * @n: how many
+ * @slot: sorted by gfn, disjoint
+ */
+struct mezz_slots {
+	u64 generation;
+	unsigned int n;
+	struct mezz_slot *slot[];
+};
+
+/**
+ * struct mezz_pt_format - what a second-stage entry looks like; pure data
+ * @present: entry is present when any of these bits is set
+ * @table: bits of an entry that points to a table
+ * @leaf: bits of every leaf (memory type, accessed, user)
+ * @large: bit of a leaf above level 1
+ * @read: bits that permit reading
+ * @write: bits that permit writing
+ * @exec: bits that permit execution when set (EPT), or 0
+ * @nx: bits that forbid execution (NPT), or 0
+ * @accessed: accessed bit set by hardware, or 0
+ * @dirty: dirty bit set by hardware, or 0
+ * @addr: mask of the physical address
+ */
+struct mezz_pt_format {
+	u64 present, table, leaf, large, read, write, exec, nx, accessed, dirty, addr;
+};
+
+/**
+ * struct mezz_mmu - second-stage tables of a VM
+ * @lock: see top of file
+ * @root: kernel virtual address of the top table page
+ * @root_hpa: its host physical address
+ * @seq: number of completed invalidations
+ * @inval_count: invalidations under way
+ * @inval_start: first HVA of those
+ * @inval_end: last HVA + 1 of those
+ */
+struct mezz_mmu {
+	rwlock_t lock;
+	u64 *root;
+	u64 root_hpa;
+	unsigned long seq;
+	unsigned long inval_count;
+	unsigned long inval_start, inval_end;
+};
+
+/* What mezz_mmu_fault says. */
+enum mezz_fault {
+	MEZZ_FAULT_FIXED = 0,	/* mapped (or spurious): enter again */
+	MEZZ_FAULT_MMIO,	/* no slot, or a write to a read-only one: emulate */
+	MEZZ_FAULT_AGAIN,	/* cannot be settled with IRQs off */
+	MEZZ_FAULT_BAD,		/* slot without usable memory behind it: -EFAULT */
+	MEZZ_FAULT_SIGNAL,	/* a signal is pending: -EINTR */
+};
+
+/* VM life cycle. [P] */
+int mezz_mmu_init(struct mezz_vm *vm);
+void mezz_mmu_destroy(struct mezz_vm *vm);	/* also frees slots */
+
+/**
+ * mezz_mmu_fault() - settle a second-stage fault
+ * @v: the vCPU; SRCU read side held
+ * @gpa: faulting guest physical address
+ * @access: MEZZ_ACC_* (engine.h)
+ * Context: v->atomic tells: then nothing sleeps and the answer may be AGAIN.
+ */
+enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access);
+
+/* --- slots; SRCU read side held by the caller --- */
+struct mezz_slot *mezz_slot_find(struct mezz_vm *vm, u64 gfn);
+/* HVA of a frame, or 0 if no slot (or @write and it is read-only). */
+unsigned long mezz_gfn_hva(struct mezz_vm *vm, u64 gfn, bool write);
+/* Set the dirty bit of a frame if its slot logs. Any context. */
+void mezz_mark_dirty(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn);
+
+/**
+ * mezz_guest_read() - copy from guest physical memory
+ * @v: the vCPU (current->mm must be vm->mm); SRCU read side held
+ * @gpa: guest physical address; may cross pages and slots
+ * @buf: kernel buffer
+ * @len: bytes
+ * Context: v->atomic: page faults are not taken, -EAGAIN instead.
+ * Return: 0, -EFAULT (no memory there), -EAGAIN
+ */
+int mezz_guest_read(struct mezz_vcpu *v, u64 gpa, void *buf, unsigned int len);
+/* The same for writing; marks pages dirty; read-only slots give -EFAULT. */
+int mezz_guest_write(struct mezz_vcpu *v, u64 gpa, const void *buf, unsigned int len);
+/**
+ * mezz_guest_cmpxchg() - atomic compare and exchange in guest memory
+ * @v: the vCPU; SRCU read side held
+ * @gpa: naturally aligned
+ * @old: expected value, @size bytes; holds the value found on return
+ * @new: new value
+ * @size: 1, 2, 4, 8 (and 16 where the CPU has CX16)
+ * Return: 0 (compare *@old with what you expected), -EFAULT, -EAGAIN
+ */
+int mezz_guest_cmpxchg(struct mezz_vcpu *v, u64 gpa, void *old, const void *new,
+		       unsigned int size);
+
+/* Fault in, by an ioctl thread: [P]. 0 or -EFAULT. */
+int mezz_guest_write_vm(struct mezz_vm *vm, u64 gpa, const void *buf, unsigned int len);
+
+/*
+ * VM ioctls of this folder: SET_USER_MEMORY_REGION, GET_DIRTY_LOG (and
+ * CLEAR_DIRTY_LOG when complete), SET_NR_MMU_PAGES/GET_NR_MMU_PAGES.
+ * Return: -ENOIOCTLCMD when @cmd is none of them.
+ */
+long mezz_mmu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
+/* KVM_CHECK_EXTENSION of this folder; -1: not mine. */
+long mezz_mmu_cap(struct mezz_vm *vm, unsigned long cap);
+
+#endif

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The vCPU object: creation, its file descriptor and mapping, reset, kicks.
+ * Running it is run.c; its state ioctls are cpu/ and irq/.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "cpu/cpu.h"
+#include "emulate/emulate.h"
+#include "host/host.h"
+#include "irq/irq.h"
+#include "ops.h"
+#include "pv/pv.h"
+#include "vcpu.h"
+
+void mezz_kick(struct mezz_vcpu *v)
+{
+	int cpu;
+
+	rcuwait_wake_up(&v->wait);
+	/* Pairs with smp_store_mb() in run_section(). */
+	smp_mb();
+	if (READ_ONCE(v->mode) != MEZZ_IN_SECTION)
+		return;
+	cpu = READ_ONCE(v->cpu);
+	/* On its own CPU the inner loop looks at the requests by itself. */
+	if (cpu != raw_smp_processor_id())
+		mezz_kick_cpu(cpu);
+}
+
+void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
+{
+	memset(&v->ev, 0, sizeof(v->ev));
+	atomic_set(&v->nmi_queued, 0);
+	v->ext_irq = -1;
+	v->complete = NULL;
+	v->debug_step = false;
+	memset(v->r, 0, sizeof(u64) * MEZZ_RIP);
+	/* A family/model/stepping that resets to 0x600, as every P6 does. */
+	v->r[MEZZ_RDX] = 0x600;
+	memset(v->dr, 0, sizeof(v->dr));
+	mezz_cpu_reset(v, init);
+	mezz_fpu_reset(v, init);
+	mezz_engine->vcpu_reset(v, init);
+	mezz_set(v, MEZZ_RSP, 0);
+	mezz_set(v, MEZZ_RIP, 0xfff0);
+	mezz_set(v, MEZZ_RFLAGS, X86_EFLAGS_FIXED);
+	mezz_set(v, MEZZ_CR2, 0);
+	mezz_set(v, MEZZ_DR6, 0xffff0ff0);
+	mezz_set(v, MEZZ_DR7, 0x400);
+	mezz_emul_forget(v);
+	if (v->lapic)
+		mezz_lapic_reset(v, init);
+	mezz_pv_reset(v);
+	mezz_request(v, MEZZ_REQ_TLB_FLUSH);
+	mezz_request(v, MEZZ_REQ_EVENT);
+}
+
+void mezz_vcpu_free(struct mezz_vcpu *v)
+{
+	mezz_lapic_destroy(v);
+	mezz_pv_destroy(v);
+	mezz_emul_destroy(v);
+	mezz_engine->vcpu_destroy(v);
+	mezz_fpu_free(v);
+	mezz_cpu_destroy(v);
+	put_pid(rcu_dereference_protected(v->pid, true));
+	if (v->pio_data)
+		free_page((unsigned long)v->pio_data);
+	if (v->run)
+		free_page((unsigned long)v->run);
+	mutex_destroy(&v->mutex);
+	kfree(v);
+}
+
+static struct mezz_vcpu *alloc_vcpu(struct mezz_vm *vm, int id)
+{
+	struct mezz_vcpu *v = kzalloc(mezz_engine->vcpu_size, GFP_KERNEL_ACCOUNT);
+
+	if (!v)
+		return NULL;
+	v->vm = vm;
+	v->id = id;
+	v->last_cpu = -1;
+	v->cpu = -1;
+	v->ext_irq = -1;
+	v->tsc_khz = vm->tsc_khz;
+	v->avail = MEZZ_ALL_GPRS;
+	mutex_init(&v->mutex);
+	rcuwait_init(&v->wait);
+	v->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	v->pio_data = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	return v;
+}
+
+/* Build every part; on error mezz_vcpu_free() copes with what is missing. */
+static int init_vcpu(struct mezz_vcpu *v)
+{
+	int r;
+
+	if (!v->run || !v->pio_data)
+		return -ENOMEM;
+	r = mezz_cpu_create(v);
+	if (!r)
+		r = mezz_fpu_alloc(v);
+	if (!r)
+		r = mezz_engine->vcpu_create(v);
+	if (!r)
+		r = mezz_emul_create(v);
+	if (!r)
+		r = mezz_pv_create(v);
+	if (!r && mezz_irqchip_any(v->vm))
+		r = mezz_lapic_create(v);
+	if (r)
+		return r;
+	v->mp.mp_state = v->lapic && v->id != v->vm->bsp_id ?
+		KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
+	mezz_vcpu_reset(v, false);
+	mezz_engine->set_root(v, v->vm->mmu.root_hpa);
+	mezz_engine->update_tsc(v);
+	return 0;
+}
+
+static int vcpu_release(struct inode *inode, struct file *f)
+{
+	struct mezz_vcpu *v = f->private_data;
+
+	mezz_vm_put(v->vm);
+	return 0;
+}
+
+static vm_fault_t vcpu_fault(struct vm_fault *vmf)
+{
+	struct mezz_vcpu *v = vmf->vma->vm_file->private_data;
+	struct page *page;
+
+	switch (vmf->pgoff) {
+	case 0:
+		page = virt_to_page(v->run);
+		break;
+	case 1:
+		page = virt_to_page(v->pio_data);
+		break;
+	case KVM_COALESCED_MMIO_PAGE_OFFSET:
+		page = mezz_coalesced_page(v->vm);
+		break;
+	default:
+		page = NULL;
+	}
+	if (!page)
+		return VM_FAULT_SIGBUS;
+	get_page(page);
+	vmf->page = page;
+	return 0;
+}
+
+static const struct vm_operations_struct vcpu_vm_ops = {
+	.fault = vcpu_fault,
+};
+
+static int vcpu_mmap(struct file *f, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &vcpu_vm_ops;
+	return 0;
+}
+
+/* Remember which thread runs the vCPU, for boosts and diagnostics. */
+static void note_thread(struct mezz_vcpu *v)
+{
+	struct pid *old = rcu_dereference_protected(v->pid, lockdep_is_held(&v->mutex));
+	struct pid *new;
+
+	if (likely(old == task_pid(current)))
+		return;
+	new = get_task_pid(current, PIDTYPE_PID);
+	rcu_assign_pointer(v->pid, new);
+	if (old) {
+		synchronize_rcu();
+		put_pid(old);
+	}
+}
+
+/* Ioctls that take the mutex themselves or need none. */
+static long vcpu_ioctl_unlocked(struct mezz_vcpu *v, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case KVM_NMI:
+		mezz_nmi(v);
+		return 0;
+	case KVM_GET_STATS_FD:
+		return mezz_vcpu_stats_fd(v);
+	default:
+		return -ENOIOCTLCMD;
+	}
+}
+
+static long vcpu_ioctl_locked(struct mezz_vcpu *v, unsigned int cmd, unsigned long arg)
+{
+	long r;
+
+	if (cmd == KVM_ENABLE_CAP)
+		return mezz_vcpu_enable_cap(v, (void __user *)arg);
+	r = mezz_cpu_vcpu_ioctl(v, cmd, arg);
+	if (r == -ENOIOCTLCMD)
+		r = mezz_irq_vcpu_ioctl(v, cmd, arg);
+	return r == -ENOIOCTLCMD ? -ENOTTY : r;
+}
+
+static long vcpu_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
+{
+	struct mezz_vcpu *v = f->private_data;
+	long r;
+
+	if (v->vm->mm != current->mm || READ_ONCE(v->vm->dead))
+		return -EIO;
+	/* Somebody else's ioctl: said before waiting for a running vCPU. */
+	if (unlikely(_IOC_TYPE(cmd) != KVMIO))
+		return -EINVAL;
+	r = vcpu_ioctl_unlocked(v, cmd, arg);
+	if (r != -ENOIOCTLCMD)
+		return r;
+	if (mutex_lock_killable(&v->mutex))
+		return -EINTR;
+	if (cmd == KVM_RUN) {
+		r = -EINVAL;
+		if (!arg) {
+			note_thread(v);
+			r = mezz_vcpu_run(v);
+		}
+	} else {
+		r = vcpu_ioctl_locked(v, cmd, arg);
+	}
+	mutex_unlock(&v->mutex);
+	return r;
+}
+
+static const struct file_operations vcpu_fops = {
+	.owner = THIS_MODULE,
+	.release = vcpu_release,
+	.unlocked_ioctl = vcpu_ioctl,
+	.mmap = vcpu_mmap,
+	.llseek = noop_llseek,
+};
+
+static bool id_taken(struct mezz_vm *vm, int id)
+{
+	struct mezz_vcpu *v;
+	int i;
+
+	mezz_for_each_vcpu(i, v, vm)
+		if (v->id == id)
+			return true;
+	return false;
+}
+
+/* vm->lock held. Publish, and give user space its descriptor. */
+static int publish(struct mezz_vm *vm, struct mezz_vcpu *v)
+{
+	char name[16 + 12];
+	int fd;
+
+	if (vm->nr_vcpus == MEZZ_MAX_VCPUS)
+		return -EINVAL;
+	if (id_taken(vm, v->id))
+		return -EEXIST;
+	v->idx = vm->nr_vcpus;
+	vm->vcpus[v->idx] = v;
+	mezz_vm_get(vm);
+	snprintf(name, sizeof(name), "mezz-vcpu:%d", v->id);
+	fd = anon_inode_getfd(name, &vcpu_fops, v, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		mezz_vm_put(vm);
+		vm->vcpus[v->idx] = NULL;
+		return fd;
+	}
+	/* From here on mezz_for_each_vcpu() finds it. */
+	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
+	mezz_lapic_published(v);
+	return fd;
+}
+
+/**
+ * mezz_vm_create_vcpu() - KVM_CREATE_VCPU
+ * @vm: the VM
+ * @id: vCPU number, its APIC ID
+ * Return: a file descriptor; -EINVAL: bad or too many; -EEXIST: taken
+ */
+int mezz_vm_create_vcpu(struct mezz_vm *vm, unsigned long id)
+{
+	struct mezz_vcpu *v;
+	int r;
+
+	if (id >= MEZZ_MAX_VCPU_ID)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	r = -EINVAL;
+	if (vm->nr_vcpus == MEZZ_MAX_VCPUS)
+		goto out;
+	r = -EEXIST;
+	if (id_taken(vm, id))
+		goto out;
+	r = -ENOMEM;
+	v = alloc_vcpu(vm, id);
+	if (!v)
+		goto out;
+	r = init_vcpu(v);
+	if (!r)
+		r = publish(vm, v);
+	if (r < 0)
+		mezz_vcpu_free(v);
+out:
+	mutex_unlock(&vm->lock);
+	return r;
+}

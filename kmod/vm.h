@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The virtual machine: memory, vCPUs, interrupt controllers, and its locks.
+ *
+ * Locks, outermost first:
+ *   vm->lock (mutex)		creation of vCPUs and devices, capabilities
+ *   v->mutex			one vCPU's state; never two at a time
+ *   vm->slots_lock (mutex)	replaces the slot array, buses, routing
+ *   vm->srcu			readers of slots, buses, routing: take
+ *				mezz_read_lock() around every use of a pointer
+ *				obtained from them; allowed in any context but
+ *				NMI; handlers called by the run loop hold it
+ *   mm->mmap_lock		only below the above
+ *   vm->mmu.lock (rwlock)	second-stage tables (mmu/mmu.h)
+ *   irq locks (spinlocks, IRQs off)	irq/irq.h
+ */
+#ifndef MEZZ_VM_H
+#define MEZZ_VM_H
+
+#include <linux/atomic.h>
+#include <linux/kref.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/srcu.h>
+#include <linux/kvm.h>
+#include "stats.h"
+#include "mmu/mmu.h"
+
+#define MEZZ_MAX_VCPUS	64
+#define MEZZ_MAX_VCPU_ID 256	/* xAPIC IDs, exclusive */
+
+struct mezz_irq_vm;
+struct mezz_pv_vm;
+struct mezz_vcpu;
+
+struct mezz_vm {
+	struct mm_struct *mm;		/* held (mmgrab) */
+	struct kref ref;		/* vm fd, vCPU fds, stats fds */
+	struct mutex lock;
+	struct mutex slots_lock;
+	struct srcu_struct srcu;
+	struct mezz_slots __rcu *slots;	/* SRCU; see mmu/mmu.h */
+	struct mezz_mmu mmu;
+	struct mmu_notifier notifier;
+	struct mezz_irq_vm *irq;	/* routing, buses, irqchips: irq/irq.h */
+	struct mezz_pv_vm *pv;		/* clock */
+	struct mezz_vcpu *vcpus[MEZZ_MAX_VCPUS];	/* published with release */
+	int nr_vcpus;			/* read with smp_load_acquire */
+	u32 bsp_id;			/* KVM_SET_BOOT_CPU_ID */
+	u32 tsc_khz;			/* default of new vCPUs */
+	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
+	bool exception_payload;		/* KVM_CAP_EXCEPTION_PAYLOAD enabled */
+	bool triple_fault_event;	/* KVM_CAP_X86_TRIPLE_FAULT_EVENT enabled */
+	bool dead;			/* destroyed by an unrecoverable error */
+	unsigned long tss_addr;
+	u64 identity_map_addr;
+	u64 stat[MEZZ_NR_VM_STATS];
+	u32 serial;			/* for tracepoints and stats names */
+};
+
+static inline int mezz_read_lock(struct mezz_vm *vm)
+{
+	return srcu_read_lock(&vm->srcu);
+}
+
+static inline void mezz_read_unlock(struct mezz_vm *vm, int idx)
+{
+	srcu_read_unlock(&vm->srcu, idx);
+}
+
+static inline int mezz_nr_vcpus(struct mezz_vm *vm)
+{
+	return smp_load_acquire(&vm->nr_vcpus);
+}
+
+#define mezz_for_each_vcpu(i, v, vm)					\
+	for ((i) = 0; (i) < mezz_nr_vcpus(vm) && ((v) = (vm)->vcpus[i], true); (i)++)
+
+/* Set @req for every vCPU and kick them all. Any context. */
+void mezz_poke_all(struct mezz_vm *vm, unsigned int req);
+
+/**
+ * mezz_flush_all() - no vCPU uses a translation that was dropped before this call
+ * @vm: the VM
+ * Requests a TLB flush of every vCPU and waits until each that is in a section
+ * has left the guest. Context: IRQs on, preemption may be off. Never with a
+ * lock held that a section takes with IRQs off (mmu.lock): it would wait for a
+ * CPU that waits for the lock.
+ */
+void mezz_flush_all(struct mezz_vm *vm);
+
+/**
+ * mezz_synchronize() - wait until nobody uses what an SRCU pointer replaced
+ * @vm: the VM; the new pointer is already assigned
+ * The run loop holds the read side for the whole of a section, so vCPUs are
+ * poked out of theirs first. Use this, never synchronize_srcu() alone.
+ * Context: may sleep; neither inside mezz_read_lock() nor in a section.
+ */
+void mezz_synchronize(struct mezz_vm *vm);
+
+void mezz_vm_get(struct mezz_vm *vm);
+void mezz_vm_put(struct mezz_vm *vm);
+long mezz_create_vm(unsigned long type);
+
+/* The answer to KVM_CHECK_EXTENSION, @vm NULL on the system fd (caps.c). */
+long mezz_check_extension(struct mezz_vm *vm, unsigned long cap);
+
+#endif
