@@ -45,6 +45,12 @@ class Archive:
         with open(source, 'rb') as handle:
             self.data(path, handle.read(), stat.S_IMODE(os.stat(source).st_mode))
 
+    def once(self, path):
+        """Adds the file PATH of this machine under its own name, unless it is there."""
+        if path not in self._dirs:
+            self._dirs.add(path)
+            self.file(path, path)
+
     def link(self, path, target):
         path = path.strip('/')
         self.directory(os.path.dirname(path))

@@ -22,6 +22,27 @@ TROUBLE = re.compile(r'''
 ''', re.VERBOSE)
 
 
+# What init writes to the kernel's log when it starts. Complaints before that are
+# the kernel's about the emulated machine, and no driver of ours can cause them.
+BEGIN = 'mezz-init: begin'
+
+
+def _copies(log):
+    """LOG holds copies of the kernel's log, each after a line of dashes (no one
+    of them is complete when the kernel died); each from where the box was up."""
+    parts = [part.partition(BEGIN) for part in log.split('---- ')]
+    return [rest for _, found, rest in parts if found]
+
+
+def _reports(text):
+    return [line for line in text.splitlines() if TROUBLE.search(line)]
+
+
 def trouble(log):
-    """The lines of LOG (str) that are reports of trouble."""
-    return [line for line in log.splitlines() if TROUBLE.search(line)]
+    """The lines of LOG (str) that are reports of trouble since the box was up."""
+    return list(dict.fromkeys(line for copy in _copies(log) for line in _reports(copy)))
+
+
+def worth_showing(log):
+    """The copy of LOG that tells most; all of it when the box never was up."""
+    return max(_copies(log), key=lambda copy: (len(_reports(copy)), len(copy)), default=log)

@@ -6,12 +6,10 @@ writable overlay in memory), so every installed program can be used there.
 What happens inside is init-qemu's part; here QEMU is started and its output is
 carried to the caller.
 """
-import ctypes
 import hashlib
 import os
 import selectors
 import shlex
-import signal
 import subprocess
 import sys
 import termios
@@ -91,11 +89,6 @@ def _arguments(kernel, options, run_dir, write_ends):
     return args
 
 
-def die_with_parent():
-    """To be called in a child before exec: no box survives a killed caller."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
 def _pump(process, read_ends, deadline, received):
     """Carries the ports' bytes until QEMU ends; False when the time is over."""
     sinks = {'out': sys.stdout.fileno(), 'err': sys.stderr.fileno()}
@@ -155,7 +148,7 @@ def run(kernel, options, command, run_dir):
          subprocess.Popen(_arguments(kernel, options, run_dir, write_ends),
                           stdin=None if options.tty else subprocess.DEVNULL,
                           stdout=None if options.tty else qemu_says, stderr=qemu_says,
-                          pass_fds=write_ends.values(), preexec_fn=die_with_parent) as process:
+                          pass_fds=write_ends.values(), preexec_fn=cache.die_with_parent) as process:
         try:
             for end in write_ends.values():
                 os.close(end)
@@ -164,7 +157,7 @@ def run(kernel, options, command, run_dir):
             process.kill()
             if terminal:
                 termios.tcsetattr(0, termios.TCSADRAIN, terminal)
-    log = '---- console\n' + _text(run_dir + '/console') + '---- kernel log\n' + _readable(received['log'])
+    log = '---- kernel log\n' + _readable(received['log']) + '---- console\n' + _text(run_dir + '/console')
     answer = received['ctl'].decode().split()
     if answer[:1] == ['exit']:
         return int(answer[1]), log
@@ -172,4 +165,5 @@ def run(kernel, options, command, run_dir):
         return ' '.join(answer[1:]), log
     if not in_time:
         return f'no end after {options.timeout} seconds', log
-    return 'the box stopped by itself. ' + _text(run_dir + '/qemu').strip(), log
+    words = [line for line in _text(run_dir + '/qemu').splitlines() if "doesn't support requested feature" not in line]
+    return '\n'.join(['the box stopped by itself', *words]), log
