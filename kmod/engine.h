@@ -233,7 +233,8 @@ int mezz_exit_rdmsr(struct mezz_vcpu *v);
 int mezz_exit_wrmsr(struct mezz_vcpu *v);
 int mezz_exit_hypercall(struct mezz_vcpu *v);
 int mezz_exit_xsetbv(struct mezz_vcpu *v);
-int mezz_exit_wbinvd(struct mezz_vcpu *v);	/* WBINVD and INVD: nothing to do */
+int mezz_exit_wbinvd(struct mezz_vcpu *v);	/* caches are coherent: nothing to do */
+int mezz_exit_invd(struct mezz_vcpu *v);
 int mezz_exit_invlpg(struct mezz_vcpu *v);
 int mezz_exit_pause(struct mezz_vcpu *v);
 int mezz_exit_nop(struct mezz_vcpu *v);		/* skip the instruction */

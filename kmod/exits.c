@@ -26,6 +26,7 @@
 #define OP_WRMSR	0x300f
 #define OP_HLT		0xf4
 #define OP_WBINVD	0x090f
+#define OP_INVD		0x080f
 #define OP_PAUSE	0x90
 #define OP_RDPMC	0x330f
 #define OP_XSETBV	0xd1010f
@@ -136,20 +137,28 @@ int mezz_exit_xsetbv(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-/*
- * Guest memory is cached as the host's, which is coherent: there is nothing to
- * write back or to drop. INVD differs from WBINVD in the last opcode bit only.
- */
-int mezz_exit_wbinvd(struct mezz_vcpu *v)
+static int skip_only(struct mezz_vcpu *v, u32 op, unsigned int op_len)
 {
-	int len = mezz_insn_len(v, OP_WBINVD, 2);
+	int len = mezz_insn_len(v, op, op_len);
 
-	if (unlikely(len < 0))
-		len = mezz_insn_len(v, OP_WBINVD - 0x100, 2);
 	if (unlikely(len <= 0))
 		return no_len(len);
 	mezz_skip(v, len);
 	return MEZZ_RESUME;
+}
+
+/*
+ * Guest memory is cached as the host's, which is coherent: there is nothing to
+ * write back or to drop.
+ */
+int mezz_exit_wbinvd(struct mezz_vcpu *v)
+{
+	return skip_only(v, OP_WBINVD, 2);
+}
+
+int mezz_exit_invd(struct mezz_vcpu *v)
+{
+	return skip_only(v, OP_INVD, 2);
 }
 
 int mezz_exit_invlpg(struct mezz_vcpu *v)
@@ -169,7 +178,7 @@ int mezz_exit_pause(struct mezz_vcpu *v)
 	if (unlikely(len <= 0))
 		return no_len(len);
 	mezz_skip(v, len);
-	yield();
+	schedule();
 	return MEZZ_RESUME;
 }
 
@@ -281,8 +290,8 @@ static int complete_in(struct mezz_vcpu *v)
 	if (same_rip(v)) {
 		u32 data = 0;
 
-		memcpy(&data, v->pio_data, v->run->io.size & 7);
-		set_in_data(v, v->run->io.size & 7, data);
+		memcpy(&data, v->pio_data, v->complete_size);
+		set_in_data(v, v->complete_size, data);
 		skip_to(v, v->complete_next_rip);
 	}
 	return MEZZ_RESUME;
@@ -315,6 +324,7 @@ int mezz_exit_io(struct mezz_vcpu *v, u16 port, unsigned int size, bool in,
 		v->complete = complete_out;
 	}
 	v->complete_next_rip = next_rip;
+	v->complete_size = size;
 	run->exit_reason = KVM_EXIT_IO;
 	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
 	run->io.size = size;

@@ -200,6 +200,7 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 	if (v->mp.mp_state != KVM_MP_STATE_RUNNABLE) {
 		if (v->mp.mp_state == KVM_MP_STATE_HALTED && mezz_has_wake_event(v)) {
 			v->mp.mp_state = KVM_MP_STATE_RUNNABLE;
+			mezz_request(v, MEZZ_REQ_EVENT);
 			return MEZZ_RESUME;
 		}
 		mezz_pv_preempted(v);

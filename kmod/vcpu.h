@@ -154,6 +154,7 @@ struct mezz_vcpu {
 	int (*complete)(struct mezz_vcpu *v);
 	u64 complete_rip;		/* RIP at that exit: skipped only if unchanged */
 	u64 complete_next_rip;
+	unsigned int complete_size;	/* bytes; kvm_run is not to be trusted */
 	struct page *run_page;
 	void *pio_data;			/* second page of the vCPU mapping */
 };
