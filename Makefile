@@ -8,7 +8,7 @@ DRIVER ?= mezz
 CPUS ?= 2
 export KVER
 
-.PHONY: all module userspace selftests install-deps run check bench shell lint clean help
+.PHONY: all module userspace selftests install-deps run check bench shell lint tour clean help
 
 all: module userspace
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench           instructions per exit, beside in-tree KVM'
 	@echo 'make shell BOX=$(BOX)   a prompt in a box (DRIVER=mezz|kvm|none, CPUS=N)'
 	@echo 'make lint            checkpatch, sparse, W=1, clang-format, shellcheck'
+	@echo 'make tour            the source files in reading order'
 	@echo 'make install-deps    the packages and kernels that all this needs'
 	@echo 'KVER is 6.1, 6.12, 6.1-cloud, 6.12-cloud, a full version, or $$(uname -r).'
 
@@ -48,6 +49,9 @@ bench:
 shell: module userspace
 	lab/box --tty --kernel $(KVER) --cpus $(CPUS) --driver $(DRIVER) --timeout 86400 \
 		$(BOX) -- bash -i
+
+tour:
+	docs/tour
 
 lint:
 	lab/lint

@@ -97,7 +97,7 @@ def _initrd(kernel, options, command):
     for name, data in modules:
         archive.data('modules/' + name, _stripped(data))
     archive.directory(os.getcwd())
-    built = os.path.join(cache.ROOT, 'build/mezz')
+    built = os.path.join(cache.ROOT, 'userspace/mezz')
     wanted = [os.path.abspath(path) for path in options.file] + [built] * os.path.exists(built)
     for path in dict.fromkeys(wanted):
         archive.tree(path, os.path.realpath(path))
