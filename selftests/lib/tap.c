@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * main() of every test program: options, one process for each test, and results
+ * in the Test Anything Protocol, version 13, as kselftest reads it.
+ *
+ * Exit status: 0 all passed (or some skipped), 1 something failed, 4 all skipped.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "test.h"
+
+#define EXIT_SKIP 4
+
+extern const struct test_case __start_test_cases[], __stop_test_cases[];
+
+static const char *device;
+static bool failed;
+static char *skip_reason; /* shared with the process of a test */
+#define REASON_MAX 256
+
+static void say(const char *prefix, const char *format, va_list list)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), format, list);
+	printf("# %s%s\n", prefix, text);
+	fflush(stdout);
+}
+
+void test_fail(const char *file, int line, const char *format, ...)
+{
+	char where[128];
+	va_list list;
+
+	snprintf(where, sizeof(where), "%s:%d: ", file, line);
+	va_start(list, format);
+	say(where, format, list);
+	va_end(list);
+	failed = true;
+}
+
+void test_note(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	say("", format, list);
+	va_end(list);
+}
+
+void test_skip(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(skip_reason, REASON_MAX, format, list);
+	va_end(list);
+	exit(failed ? 1 : EXIT_SKIP);
+}
+
+void test_end(void)
+{
+	exit(failed);
+}
+
+int dev_open(void)
+{
+	int fd = open(device, O_RDWR | O_CLOEXEC);
+
+	REQUIRE(fd >= 0, "%s: %s", device, strerror(errno));
+	return fd;
+}
+
+bool dev_is_kvm(void)
+{
+	struct stat mezz, used;
+
+	if (stat("/dev/mezz", &mezz) || stat(device, &used))
+		return true;
+	return mezz.st_rdev != used.st_rdev && access("/sys/module/kvm", F_OK) == 0;
+}
+
+int dev_cap(unsigned long cap)
+{
+	int fd = dev_open();
+	int value = ioctl(fd, KVM_CHECK_EXTENSION, cap);
+
+	close(fd);
+	return value;
+}
+
+/* Runs one test in a child. Returns its exit status, 128 + n for signal n. */
+static int run_case(const struct test_case *test)
+{
+	int status;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (child < 0)
+		return 1;
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(test->seconds);
+		test->fn();
+		exit(failed);
+	}
+	if (waitpid(child, &status, 0) != child)
+		return 1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool chosen(const struct test_case *test, char **names)
+{
+	if (!*names)
+		return true;
+	for (; *names; names++) {
+		if (strstr(test->name, *names))
+			return true;
+	}
+	return false;
+}
+
+static int run_all(char **names)
+{
+	unsigned int planned = 0, number = 0, bad = 0, skipped = 0;
+	const struct test_case *test;
+
+	for (test = __start_test_cases; test < __stop_test_cases; test++)
+		planned += chosen(test, names);
+	printf("TAP version 13\n1..%u\n", planned);
+	for (test = __start_test_cases; test < __stop_test_cases; test++) {
+		uint64_t start = now_ns();
+		int status;
+
+		if (!chosen(test, names))
+			continue;
+		status = run_case(test);
+		number++;
+		if (status > 128)
+			printf("# ended by signal %d (%s)\n", status - 128,
+			       strsignal(status - 128));
+		if (status == EXIT_SKIP) {
+			printf("ok %u %s # SKIP %s\n", number, test->name, skip_reason);
+			skipped++;
+		} else {
+			printf("%s %u %s\n", status ? "not ok" : "ok", number, test->name);
+			bad += status != 0;
+		}
+		if (now_ns() - start > 3000000000ull)
+			printf("# %s took %u ms\n", test->name,
+			       (unsigned int)((now_ns() - start) / 1000000));
+		fflush(stdout);
+	}
+	printf("# Totals: pass:%u fail:%u skip:%u\n", planned - bad - skipped, bad, skipped);
+	return bad ? 1 : skipped == planned && planned ? EXIT_SKIP : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "device", required_argument, NULL, 'd' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	int c;
+
+	setlinebuf(stdout);
+	skip_reason = mmap(NULL, REASON_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			   0);
+	device = getenv("MEZZ_DEVICE");
+	if (!device)
+		device = access("/dev/mezz", F_OK) ? "/dev/kvm" : "/dev/mezz";
+	while ((c = getopt_long(argc, argv, "d:lh", options, NULL)) != -1) {
+		if (c == 'd') {
+			device = optarg;
+		} else if (c == 'l') {
+			for (const struct test_case *t = __start_test_cases; t < __stop_test_cases;
+			     t++)
+				puts(t->name);
+			return 0;
+		} else {
+			fprintf(stderr, "usage: %s [--device PATH] [--list] [NAME...]\n", argv[0]);
+			return c == 'h' ? 0 : 2;
+		}
+	}
+	return run_all(argv + optind);
+}
