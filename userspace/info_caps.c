@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The capabilities of the KVM ABI that a driver on x86 may have, by name; and
+ * those that `mezz run` needs or uses.
+ *
+ * Left to others: asking (info.c).
+ * Known hacks: none.
+ */
+#include <linux/kvm.h>
+
+#include "info_caps.h"
+#include "util.h"
+
+#define CAP(name)                     \
+	{                             \
+		KVM_CAP_##name, #name \
+	}
+
+const struct info_cap info_caps[] = {
+	CAP(IRQCHIP),
+	CAP(HLT),
+	CAP(MMU_SHADOW_CACHE_CONTROL),
+	CAP(USER_MEMORY),
+	CAP(SET_TSS_ADDR),
+	CAP(VAPIC),
+	CAP(EXT_CPUID),
+	CAP(CLOCKSOURCE),
+	CAP(NR_VCPUS),
+	CAP(NR_MEMSLOTS),
+	CAP(PIT),
+	CAP(NOP_IO_DELAY),
+	CAP(PV_MMU),
+	CAP(MP_STATE),
+	CAP(COALESCED_MMIO),
+	CAP(SYNC_MMU),
+	CAP(IOMMU),
+	CAP(DESTROY_MEMORY_REGION_WORKS),
+	CAP(USER_NMI),
+	CAP(SET_GUEST_DEBUG),
+	CAP(REINJECT_CONTROL),
+	CAP(IRQ_ROUTING),
+	CAP(IRQ_INJECT_STATUS),
+	CAP(ASSIGN_DEV_IRQ),
+	CAP(JOIN_MEMORY_REGIONS_WORKS),
+	CAP(MCE),
+	CAP(IRQFD),
+	CAP(PIT2),
+	CAP(SET_BOOT_CPU_ID),
+	CAP(PIT_STATE2),
+	CAP(IOEVENTFD),
+	CAP(SET_IDENTITY_MAP_ADDR),
+	CAP(XEN_HVM),
+	CAP(ADJUST_CLOCK),
+	CAP(INTERNAL_ERROR_DATA),
+	CAP(VCPU_EVENTS),
+	CAP(HYPERV),
+	CAP(HYPERV_VAPIC),
+	CAP(HYPERV_SPIN),
+	CAP(PCI_SEGMENT),
+	CAP(INTR_SHADOW),
+	CAP(DEBUGREGS),
+	CAP(X86_ROBUST_SINGLESTEP),
+	CAP(ENABLE_CAP),
+	CAP(XSAVE),
+	CAP(XCRS),
+	CAP(ASYNC_PF),
+	CAP(TSC_CONTROL),
+	CAP(GET_TSC_KHZ),
+	CAP(MAX_VCPUS),
+	CAP(SW_TLB),
+	CAP(ONE_REG),
+	CAP(TSC_DEADLINE_TIMER),
+	CAP(SYNC_REGS),
+	CAP(PCI_2_3),
+	CAP(KVMCLOCK_CTRL),
+	CAP(SIGNAL_MSI),
+	CAP(READONLY_MEM),
+	CAP(IRQFD_RESAMPLE),
+	CAP(DEVICE_CTRL),
+	CAP(IRQ_MPIC),
+	CAP(IRQ_XICS),
+	CAP(EXT_EMUL_CPUID),
+	CAP(HYPERV_TIME),
+	CAP(IOAPIC_POLARITY_IGNORED),
+	CAP(ENABLE_CAP_VM),
+	CAP(IOEVENTFD_NO_LENGTH),
+	CAP(VM_ATTRIBUTES),
+	CAP(CHECK_EXTENSION_VM),
+	CAP(DISABLE_QUIRKS),
+	CAP(X86_SMM),
+	CAP(MULTI_ADDRESS_SPACE),
+	CAP(GUEST_DEBUG_HW_BPS),
+	CAP(GUEST_DEBUG_HW_WPS),
+	CAP(SPLIT_IRQCHIP),
+	CAP(IOEVENTFD_ANY_LENGTH),
+	CAP(HYPERV_SYNIC),
+	CAP(VCPU_ATTRIBUTES),
+	CAP(MAX_VCPU_ID),
+	CAP(X2APIC_API),
+	CAP(MSI_DEVID),
+	CAP(IMMEDIATE_EXIT),
+	CAP(X86_DISABLE_EXITS),
+	CAP(HYPERV_SYNIC2),
+	CAP(HYPERV_VP_INDEX),
+	CAP(GET_MSR_FEATURES),
+	CAP(HYPERV_EVENTFD),
+	CAP(HYPERV_TLBFLUSH),
+	CAP(NESTED_STATE),
+	CAP(MSR_PLATFORM_INFO),
+	CAP(HYPERV_SEND_IPI),
+	CAP(COALESCED_PIO),
+	CAP(HYPERV_ENLIGHTENED_VMCS),
+	CAP(EXCEPTION_PAYLOAD),
+	CAP(MANUAL_DIRTY_LOG_PROTECT),
+	CAP(HYPERV_CPUID),
+	CAP(MANUAL_DIRTY_LOG_PROTECT2),
+	CAP(PMU_EVENT_FILTER),
+	CAP(HYPERV_DIRECT_TLBFLUSH),
+	CAP(HALT_POLL),
+	CAP(ASYNC_PF_INT),
+	CAP(LAST_CPU),
+	CAP(SMALLER_MAXPHYADDR),
+	CAP(STEAL_TIME),
+	CAP(X86_USER_SPACE_MSR),
+	CAP(X86_MSR_FILTER),
+	CAP(ENFORCE_PV_FEATURE_CPUID),
+	CAP(SYS_HYPERV_CPUID),
+	CAP(DIRTY_LOG_RING),
+	CAP(X86_BUS_LOCK_EXIT),
+	CAP(SET_GUEST_DEBUG2),
+	CAP(SGX_ATTRIBUTE),
+	CAP(VM_COPY_ENC_CONTEXT_FROM),
+	CAP(PTP_KVM),
+	CAP(HYPERV_ENFORCE_CPUID),
+	CAP(SREGS2),
+	CAP(EXIT_HYPERCALL),
+	CAP(BINARY_STATS_FD),
+	CAP(EXIT_ON_EMULATION_FAILURE),
+	CAP(VM_MOVE_ENC_CONTEXT_FROM),
+	CAP(VM_GPA_BITS),
+	CAP(XSAVE2),
+	CAP(SYS_ATTRIBUTES),
+	CAP(PMU_CAPABILITY),
+	CAP(DISABLE_QUIRKS2),
+	CAP(VM_TSC_CONTROL),
+	CAP(SYSTEM_EVENT_DATA),
+	CAP(X86_TRIPLE_FAULT_EVENT),
+	CAP(X86_NOTIFY_VMEXIT),
+	CAP(VM_DISABLE_NX_HUGE_PAGES),
+	CAP(DIRTY_LOG_RING_ACQ_REL),
+};
+
+const unsigned int info_ncaps = ARRAY_SIZE(info_caps);
+
+const struct info_need info_needed[] = {
+	{ KVM_CAP_IRQCHIP, "needed: interrupt controllers in the kernel" },
+	{ KVM_CAP_USER_MEMORY, "needed: guest memory" },
+	{ KVM_CAP_SET_TSS_ADDR, "needed" },
+	{ KVM_CAP_EXT_CPUID, "needed: CPUID" },
+	{ KVM_CAP_IRQ_ROUTING, "needed: the wiring of the interrupt lines" },
+	{ KVM_CAP_PIT2, "needed: the timer of a PC" },
+	{ KVM_CAP_IOEVENTFD, "devices are notified through an exit instead" },
+	{ KVM_CAP_IRQFD, "devices interrupt through an ioctl instead" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "the end of a guest takes some signals more" },
+	{ KVM_CAP_TSC_DEADLINE_TIMER, "the guest uses a slower timer" },
+	{ KVM_CAP_BINARY_STATS_FD, "no statistics but the launcher's own" },
+};
+
+const unsigned int info_nneeded = ARRAY_SIZE(info_needed);
+
+const char *info_cap_name(unsigned int cap)
+{
+	for (unsigned int i = 0; i < info_ncaps; i++)
+		if (info_caps[i].cap == cap)
+			return info_caps[i].name;
+	return "?";
+}
