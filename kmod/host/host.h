@@ -14,13 +14,16 @@ struct mezz_vcpu;
 
 /* --- FPU (host/fpu.c): kernel_fpu_begin/end and our own XSAVE buffers --- */
 struct mezz_fpu;
+struct mezz_host;
+/* [P] Once, by the engine's probe: fills host->xcr0 and host->xss. */
+void mezz_fpu_probe(struct mezz_host *host);
 int mezz_fpu_alloc(struct mezz_vcpu *v);	/* [P] v->fpu, in reset state */
 void mezz_fpu_free(struct mezz_vcpu *v);
 void mezz_fpu_reset(struct mezz_vcpu *v, bool init);
 /* Section begin/end; preemption off. Guest FPU and XCR0/XSS are live between. */
 void mezz_fpu_load(struct mezz_vcpu *v);
 void mezz_fpu_unload(struct mezz_vcpu *v);
-/* Guest changed XCR0 while live (XSETBV): load it. IRQs off. */
+/* Guest changed XCR0 or CR4.OSXSAVE while live: load what it sees. IRQs off. */
 void mezz_fpu_xcr0_changed(struct mezz_vcpu *v);
 /* Standard (non-compacted) XSAVE image; @size bytes; outside sections. */
 int mezz_fpu_get_xsave(struct mezz_vcpu *v, void *buf, unsigned int size);

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host's memory manager. See mm.h.
+ *
+ * Drift covered here: FOLL_INTERRUPTIBLE exists since 6.2; since 6.6 a caller
+ * that wants NUMA-hinting entries to be resolved must say so
+ * (FOLL_HONOR_NUMA_FAULT), before that it was the default.
+ *
+ * Known limit: before 6.2 only a fatal signal ends the wait for a page that
+ * user space supplies (userfaultfd).
+ */
+#include <linux/mem_encrypt.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/sched/signal.h>
+#include <linux/version.h>
+
+#include "host/mm.h"
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define FOLL_GUEST (FOLL_HWPOISON | FOLL_INTERRUPTIBLE | FOLL_HONOR_NUMA_FAULT)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define FOLL_GUEST (FOLL_HWPOISON | FOLL_INTERRUPTIBLE)
+#else
+#define FOLL_GUEST FOLL_HWPOISON
+#endif
+
+/* Both must be set: a PROT_NONE or NUMA-hinting entry has neither. */
+#define USABLE (_PAGE_PRESENT | _PAGE_USER)
+
+static __always_inline struct mezz_host_map found(u64 entry, unsigned int level,
+						  unsigned long hva)
+{
+	/* In a large entry, bit 12 is a memory-type bit. */
+	u64 inside = (PAGE_SIZE << (9 * (level - 1))) - 1;
+	struct mezz_host_map map = {
+		.pa = (entry & (PTE_PFN_MASK | sme_me_mask) & ~inside) |
+		      (hva & inside & PAGE_MASK),
+		.level = level,
+	};
+
+	if (entry & _PAGE_RW)
+		map.flags |= MEZZ_HOST_WRITE;
+	if (entry & _PAGE_DIRTY)
+		map.flags |= MEZZ_HOST_DIRTY;
+	if (level > 1 || (entry & _PAGE_SPECIAL))
+		map.flags |= MEZZ_HOST_SPECIAL;
+	return map;
+}
+
+struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva)
+{
+	struct mezz_host_map none = {};
+	pgd_t *pgdp = pgd_offset(mm, hva), pgd = READ_ONCE(*pgdp);
+	p4d_t *p4dp, p4d;
+	pud_t *pudp, pud;
+	pmd_t *pmdp, pmd;
+	pte_t pte;
+
+	if (pgd_none(pgd))
+		return none;
+	p4dp = p4d_offset_lockless(pgdp, pgd, hva);
+	p4d = READ_ONCE(*p4dp);
+	if ((p4d_val(p4d) & USABLE) != USABLE)
+		return none;
+	pudp = pud_offset_lockless(p4dp, p4d, hva);
+	pud = READ_ONCE(*pudp);
+	if ((pud_val(pud) & USABLE) != USABLE)
+		return none;
+	if (pud_val(pud) & _PAGE_PSE)
+		return found(pud_val(pud), 3, hva);
+	pmdp = pmd_offset_lockless(pudp, pud, hva);
+	pmd = READ_ONCE(*pmdp);
+	if ((pmd_val(pmd) & USABLE) != USABLE)
+		return none;
+	if (pmd_val(pmd) & _PAGE_PSE)
+		return found(pmd_val(pmd), 2, hva);
+	pte = READ_ONCE(*pte_offset_kernel(&pmd, hva));
+	if ((pte_val(pte) & USABLE) != USABLE)
+		return none;
+	return found(pte_val(pte), 1, hva);
+}
+
+/* Device memory and the like: let its fault handler fill the page table. */
+static int fault_in_pfnmap(unsigned long hva, bool write)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	bool unlocked = false;
+	int r = -EFAULT;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, hva);
+	if (vma && vma->vm_flags & (VM_IO | VM_PFNMAP))
+		r = fixup_user_fault(mm, hva, write ? FAULT_FLAG_WRITE : 0, &unlocked);
+	mmap_read_unlock(mm);
+	return r;
+}
+
+int mezz_host_fault_in(unsigned long hva, bool write, struct page **page)
+{
+	long n = get_user_pages_unlocked(hva, 1, page,
+					 FOLL_GUEST | (write ? FOLL_WRITE : 0));
+
+	if (n == 1)
+		return 0;
+	*page = NULL;
+	if (n == -EHWPOISON) {
+		send_sig_mceerr(BUS_MCEERR_AR, (void __user *)hva, PAGE_SHIFT, current);
+		return -EINTR;
+	}
+	if (n == -EINTR || n == -ENOMEM)
+		return n;
+	if (n == -EFAULT)
+		return fault_in_pfnmap(hva, write);
+	return signal_pending(current) ? -EINTR : -EFAULT;
+}

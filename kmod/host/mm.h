@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host's memory manager: where a user address is mapped right now, and
+ * making it mapped.
+ *
+ * Why a walk of our own: the second-stage fault path wants to know frame, page
+ * size, writability and dirtiness at once, with interrupts off, and needs no
+ * page reference (mmu/fault.c says why). Exported functions give a reference
+ * and nothing else, and follow_pte() (6.1) became follow_pfnmap_start()
+ * (6.12). The page-table accessors that the walk uses are inline functions and
+ * macros which <linux/pgtable.h> offers on all of these kernels.
+ */
+#ifndef MEZZ_HOST_MM_H
+#define MEZZ_HOST_MM_H
+
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+/* mezz_host_map.flags */
+#define MEZZ_HOST_WRITE		1u	/* a store by user space would not fault */
+#define MEZZ_HOST_DIRTY		2u	/* the host already considers the page dirty */
+#define MEZZ_HOST_SPECIAL	4u	/* mapped without a struct page, perhaps */
+
+/**
+ * struct mezz_host_map - what the host's page tables say about an address
+ * @pa: physical address of the 4 KiB page, with the encryption bit if the host
+ *	sets it
+ * @level: 1: mapped by a 4 KiB entry, 2: 2 MiB, 3: 1 GiB; 0: not mapped
+ * @flags: MEZZ_HOST_*
+ */
+struct mezz_host_map {
+	u64 pa;
+	u16 level;
+	u16 flags;
+};
+
+/**
+ * mezz_host_walk() - look an address up in a process's page tables
+ * @mm: the process; its page tables must be alive (mm_users > 0)
+ * @hva: user virtual address below TASK_SIZE_MAX
+ *
+ * Context: interrupts off: that is what keeps the tables from being freed, as
+ * for get_user_pages_fast(). The answer is stale at once unless the caller
+ * excludes MMU-notifier invalidations.
+ */
+struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva);
+
+/**
+ * mezz_host_fault_in() - make an address of the current process accessible
+ * @hva: user virtual address
+ * @write: for writing: break COW, mark dirty
+ * @page: referenced page, to be given back by put_page(); NULL when the
+ *	mapping has no struct page (VM_PFNMAP, VM_IO)
+ *
+ * Context: may sleep; no mmap_lock held.
+ * Return: 0; -EINTR: a signal came first (also SIGBUS for a poisoned page,
+ * which has been sent); -EFAULT: nothing usable is mapped there; -ENOMEM
+ */
+int mezz_host_fault_in(unsigned long hva, bool write, struct page **page);
+
+#endif
