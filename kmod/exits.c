@@ -216,10 +216,13 @@ int mezz_exit_shutdown(struct mezz_vcpu *v)
 int mezz_exit_host_irq(struct mezz_vcpu *v)
 {
 	if (v->atomic) {
+		/* What the tick finds here was the guest's time. */
+		current->flags |= PF_VCPU;
 		local_irq_enable();
 		/* STI holds interrupts off for one more instruction. */
 		asm volatile("nop");
 		local_irq_disable();
+		current->flags &= ~PF_VCPU;
 	}
 	return MEZZ_RESUME;
 }

@@ -9,7 +9,7 @@
  *
  * The read side of vm->srcu is held across a section and the slow handler that
  * follows it; whoever replaces something below it pokes the vCPUs out first
- * (mezz_synchronize).
+ * and keeps them out (mezz_synchronize).
  */
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
@@ -227,6 +227,17 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 	return MEZZ_RESUME;
 }
 
+/* Let writers of slots, buses and routes have their grace period. */
+static int let_writers_in(struct mezz_vcpu *v, int *idx)
+{
+	int r;
+
+	mezz_read_unlock(v->vm, *idx);
+	r = wait_event_interruptible(v->vm->writers_gone, !atomic_read(&v->vm->writers));
+	*idx = mezz_read_lock(v->vm);
+	return r ? intr_exit(v) : SECTION_OVER;
+}
+
 static long run_loop(struct mezz_vcpu *v)
 {
 	int idx = mezz_read_lock(v->vm);
@@ -234,6 +245,9 @@ static long run_loop(struct mezz_vcpu *v)
 
 	do {
 		r = between_sections(v, &idx);
+		/* A poke that is cleared by now came after its writer was counted. */
+		if (r == MEZZ_RESUME && unlikely(atomic_read(&v->vm->writers)))
+			r = let_writers_in(v, &idx);
 		if (r == SECTION_OVER)
 			continue;
 		if (r != MEZZ_RESUME)

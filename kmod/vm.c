@@ -36,24 +36,29 @@ static void ack(void *unused)
 {
 }
 
+/* Too large for the stack; belongs to whoever has preemption off. */
+static DEFINE_PER_CPU(struct cpumask, flush_mask);
+
 void mezz_flush_all(struct mezz_vm *vm)
 {
-	struct cpumask mask;
+	struct cpumask *mask;
 	struct mezz_vcpu *v;
-	int i, me;
+	int i, cpu, me;
 
-	cpumask_clear(&mask);
 	mezz_for_each_vcpu(i, v, vm)
 		mezz_request(v, MEZZ_REQ_TLB_FLUSH);
 	/* Pairs with smp_store_mb() in run_section(). */
 	smp_mb();
 	me = get_cpu();
+	mask = this_cpu_ptr(&flush_mask);
+	cpumask_clear(mask);
 	mezz_for_each_vcpu(i, v, vm) {
-		if (READ_ONCE(v->mode) == MEZZ_IN_SECTION && v->cpu >= 0 && v->cpu != me)
-			__cpumask_set_cpu(v->cpu, &mask);
+		cpu = READ_ONCE(v->cpu);
+		if (READ_ONCE(v->mode) == MEZZ_IN_SECTION && cpu != me)
+			__cpumask_set_cpu(cpu, mask);
 	}
-	if (!cpumask_empty(&mask))
-		smp_call_function_many(&mask, ack, NULL, true);
+	if (!cpumask_empty(mask))
+		smp_call_function_many(mask, ack, NULL, true);
 	put_cpu();
 	WRITE_ONCE(vm->stat[MEZZ_VM_STAT_remote_tlb_flushes],
 		   vm->stat[MEZZ_VM_STAT_remote_tlb_flushes] + 1);
@@ -61,8 +66,15 @@ void mezz_flush_all(struct mezz_vm *vm)
 
 void mezz_synchronize(struct mezz_vm *vm)
 {
+	/*
+	 * A poke alone would not do: a vCPU could leave its section, take the
+	 * old read side again and stay in the guest for good.
+	 */
+	atomic_inc(&vm->writers);
 	mezz_poke_all(vm, MEZZ_REQ_WAKE);
 	synchronize_srcu_expedited(&vm->srcu);
+	if (atomic_dec_and_test(&vm->writers))
+		wake_up_all(&vm->writers_gone);
 }
 
 static void destroy_vm(struct kref *ref)
@@ -139,6 +151,7 @@ static struct mezz_vm *alloc_vm(void)
 	kref_init(&vm->ref);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
+	init_waitqueue_head(&vm->writers_gone);
 	vm->serial = atomic_inc_return(&vm_serial);
 	vm->tsc_khz = tsc_khz;
 	r = init_vm(vm);

@@ -22,6 +22,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/srcu.h>
+#include <linux/wait.h>
 #include <linux/kvm.h>
 #include "stats.h"
 #include "mmu/mmu.h"
@@ -39,6 +40,12 @@ struct mezz_vm {
 	struct mutex lock;
 	struct mutex slots_lock;
 	struct srcu_struct srcu;
+	/*
+	 * mezz_synchronize() calls under way. The run loop opens no section
+	 * while there are any.
+	 */
+	atomic_t writers;
+	wait_queue_head_t writers_gone;
 	struct mezz_slots __rcu *slots;	/* SRCU; see mmu/mmu.h */
 	struct mezz_mmu mmu;
 	struct mmu_notifier notifier;
@@ -93,7 +100,8 @@ void mezz_flush_all(struct mezz_vm *vm);
  * mezz_synchronize() - wait until nobody uses what an SRCU pointer replaced
  * @vm: the VM; the new pointer is already assigned
  * The run loop holds the read side for the whole of a section, so vCPUs are
- * poked out of theirs first. Use this, never synchronize_srcu() alone.
+ * poked out of theirs first and open no other before it is over. Use this,
+ * never synchronize_srcu() alone.
  * Context: may sleep; neither inside mezz_read_lock() nor in a section.
  */
 void mezz_synchronize(struct mezz_vm *vm);

@@ -11,8 +11,7 @@
 
 static int tap_count, tap_failed;
 
-__attribute__((format(printf, 2, 3), unused))
-static bool tap(bool ok, const char *fmt, ...)
+__attribute__((format(printf, 2, 3), unused)) static bool tap(bool ok, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -27,8 +26,7 @@ static bool tap(bool ok, const char *fmt, ...)
 	return ok;
 }
 
-__attribute__((format(printf, 1, 2), unused))
-static void tap_skip(const char *fmt, ...)
+__attribute__((format(printf, 1, 2), unused)) static void tap_skip(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -40,8 +38,7 @@ static void tap_skip(const char *fmt, ...)
 }
 
 /* Prints the plan; the exit status of the program. */
-__attribute__((unused))
-static int tap_end(void)
+__attribute__((unused)) static int tap_end(void)
 {
 	printf("1..%d\n", tap_count);
 	return tap_failed ? 1 : 0;

@@ -4,7 +4,6 @@
  * is followed by a jump back; an exception is caught as a signal, whose
  * context has vector, error code, CR2 and the registers.
  */
-#define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,8 +52,8 @@ void native_setup(void)
 	sigaltstack(&ss, NULL);
 	for (i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
 		sigaction(sigs[i], &sa, NULL);
-	p = mmap(NULL, (RW_PAGES + 5) * PAGE, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	p = mmap(NULL, (RW_PAGES + 5) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT,
+		 -1, 0);
 	if (p == MAP_FAILED) {
 		perror("mmap");
 		exit(1);

@@ -18,19 +18,19 @@ struct native_state {
 };
 
 struct native_result {
-	int vector;	/* exception number, -1: none */
+	int vector; /* exception number, -1: none */
 	u64 err, cr2;
 };
 
-#define PAGE	4096ul
+#define PAGE 4096ul
 /*
  * The arena, in the lower 2 GiB: one page that is not mapped, @RW_PAGES pages
  * of data, one page that is read-only, one that is not mapped.
  */
 #define RW_PAGES 4
 struct arena {
-	u8 *code;	/* one executable page */
-	u8 *data;	/* RW_PAGES pages, then the read-only page */
+	u8 *code; /* one executable page */
+	u8 *data; /* RW_PAGES pages, then the read-only page */
 };
 
 extern struct arena arena;
