@@ -76,6 +76,9 @@ long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		vm->triple_fault_event = cap.args[0];
 		break;
+	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
+		r = mezz_mmu_enable_manual_protect(vm, &cap);
+		break;
 	case KVM_CAP_SPLIT_IRQCHIP:
 		r = vm->nr_vcpus ? -EEXIST : mezz_irq_enable_split(vm, cap.args[0]);
 		break;

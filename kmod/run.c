@@ -77,6 +77,8 @@ static int run_section(struct mezz_vcpu *v)
 	/* Pairs with the barriers in mezz_kick() and mezz_flush_all(). */
 	smp_store_mb(v->mode, MEZZ_IN_SECTION);
 	mezz_engine->load(v);
+	if (v->last_cpu != v->cpu)
+		mezz_pv_migrated(v);
 	v->last_cpu = v->cpu;
 	v->stat[MEZZ_STAT_sections]++;
 
@@ -208,6 +210,7 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 		block(v);
 		*idx = mezz_read_lock(v->vm);
 		mezz_request(v, MEZZ_REQ_EVENT);
+		mezz_request(v, MEZZ_REQ_STEAL);
 		if (signal_pending(current) && !must_wake(v))
 			return intr_exit(v);
 		return SECTION_OVER;

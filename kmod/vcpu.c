@@ -53,8 +53,7 @@ void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
 	mezz_set(v, MEZZ_DR6, 0xffff0ff0);
 	mezz_set(v, MEZZ_DR7, 0x400);
 	mezz_emul_forget(v);
-	if (v->lapic)
-		mezz_lapic_reset(v, init);
+	mezz_lapic_reset(v, init);
 	mezz_pv_reset(v);
 	mezz_request(v, MEZZ_REQ_TLB_FLUSH);
 	mezz_request(v, MEZZ_REQ_EVENT);

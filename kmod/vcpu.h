@@ -139,7 +139,7 @@ struct mezz_vcpu {
 
 	/* --- bookkeeping --- */
 	struct mutex mutex;
-	struct pid *pid;		/* thread of the last KVM_RUN, RCU */
+	struct pid __rcu *pid;		/* thread of the last KVM_RUN */
 	int id;				/* KVM_CREATE_VCPU argument, also APIC ID */
 	int idx;			/* in vm->vcpus */
 	struct rcuwait wait;

@@ -83,9 +83,10 @@ static void destroy_vm(struct kref *ref)
 	int i;
 
 	mezz_irq_vm_stop(vm);
+	/* Before the vCPUs: until then the notifier may flush their TLBs. */
+	mezz_mmu_destroy(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		mezz_vcpu_free(vm->vcpus[i]);
-	mezz_mmu_destroy(vm);
 	mezz_irq_vm_destroy(vm);
 	mezz_pv_vm_destroy(vm);
 	if (mezz_engine->vm_destroy)
@@ -154,6 +155,7 @@ static struct mezz_vm *alloc_vm(void)
 	init_waitqueue_head(&vm->writers_gone);
 	vm->serial = atomic_inc_return(&vm_serial);
 	vm->tsc_khz = tsc_khz;
+	raw_spin_lock_init(&vm->tsc.lock);
 	r = init_vm(vm);
 	if (r) {
 		mmdrop(vm->mm);

@@ -21,6 +21,7 @@
 #include <linux/kref.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/wait.h>
 #include <linux/kvm.h>
@@ -33,6 +34,21 @@
 struct mezz_irq_vm;
 struct mezz_pv_vm;
 struct mezz_vcpu;
+
+/**
+ * struct mezz_tsc_sync - the last TSC write of user space, to see that the next
+ * one means the same time (cpu/tsc.c)
+ * @lock: guards the rest; taken with IRQs on or off
+ * @ns: host's raw monotonic clock at that write
+ * @tsc: value written
+ * @offset: TSC offset that followed
+ * @khz: guest TSC frequency then
+ */
+struct mezz_tsc_sync {
+	raw_spinlock_t lock;
+	u64 ns, tsc, offset;
+	u32 khz;
+};
 
 struct mezz_vm {
 	struct mm_struct *mm;		/* held (mmgrab) */
@@ -55,6 +71,7 @@ struct mezz_vm {
 	int nr_vcpus;			/* read with smp_load_acquire */
 	u32 bsp_id;			/* KVM_SET_BOOT_CPU_ID */
 	u32 tsc_khz;			/* default of new vCPUs */
+	struct mezz_tsc_sync tsc;
 	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
 	bool exception_payload;		/* KVM_CAP_EXCEPTION_PAYLOAD enabled */
 	bool triple_fault_event;	/* KVM_CAP_X86_TRIPLE_FAULT_EVENT enabled */

@@ -20,6 +20,7 @@
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include <linux/mezz.h>
 
 #include "commands.h"
 #include "info_caps.h"
@@ -255,6 +256,18 @@ static void show_owner(const struct stat *st)
 		fclose(f);
 }
 
+/* What Mezzanine alone has an answer to. */
+static void show_engine(int fd)
+{
+	static const char *const sizes[] = { "?", "4 KiB", "2 MiB", "1 GiB" };
+	struct mezz_info info = { .size = sizeof(info) };
+
+	if (ioctl(fd, MEZZ_GET_INFO, &info) < 0)
+		return;
+	row("engine", "%.*s, pages up to %s", (int)sizeof(info.engine), info.engine,
+	    sizes[info.max_page_level < ARRAY_SIZE(sizes) ? info.max_page_level : 0]);
+}
+
 static void show_limits(int fd)
 {
 	row("vCPUs", "%d recommended, %d at most", driver_has(fd, KVM_CAP_NR_VCPUS),
@@ -346,6 +359,7 @@ static bool show_driver(const char *path, bool all)
 		return false;
 	}
 	row("API version", "%d", version);
+	show_engine(fd);
 	usable = show_vm(fd);
 	show_limits(fd);
 	show_missing(fd);
@@ -375,18 +389,22 @@ static const struct option options[] = {
 
 int command_info(int argc, char **argv)
 {
+	static char name[] = "mezz info";
 	const char *device = NULL;
 	bool all = false, usable = false;
 	int id;
 
 	optind = 1;
+	argv[0] = name; /* getopt's messages begin with it */
 	while ((id = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (id == 'h') {
 			print_help();
 			return MEZZ_EXIT_OK;
 		}
-		if (id == '?')
+		if (id == '?') { /* getopt has said what is wrong */
+			fputs("Try 'mezz info --help' for more information.\n", stderr);
 			return MEZZ_EXIT_USAGE;
+		}
 		if (id == 'd')
 			device = optarg;
 		all |= id == 'a';

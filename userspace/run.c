@@ -204,16 +204,20 @@ static int parse_option(struct run_config *cfg, int id)
 /* Returns -1 to go on, or the exit status. */
 static int parse(struct run_config *cfg, int argc, char **argv)
 {
+	static char name[] = "mezz run";
 	int id, status;
 
 	optind = 1;
+	argv[0] = name; /* getopt's messages begin with it */
 	while ((id = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (id == 'h') {
 			print_help();
 			return MEZZ_EXIT_OK;
 		}
-		if (id == '?')
-			return MEZZ_EXIT_USAGE; /* getopt has said what is wrong */
+		if (id == '?') { /* getopt has said what is wrong */
+			fputs("Try 'mezz run --help' for more information.\n", stderr);
+			return MEZZ_EXIT_USAGE;
+		}
 		status = parse_option(cfg, id);
 		if (status)
 			return status;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of the executor share: registers, memory operands, flags.
- * Private to exec.c, alu.c, string.c, flow.c, vector.c and system.c.
+ * Private to exec.c, alu.c, string.c, flow.c, vector.c and system.c, and for
+ * the joints to a vCPU, glue.c and access.c.
  */
 #ifndef MEZZ_EXEC_INT_H
 #define MEZZ_EXEC_INT_H

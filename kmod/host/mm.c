@@ -28,10 +28,29 @@
 /* Both must be set: a PROT_NONE or NUMA-hinting entry has neither. */
 #define USABLE (_PAGE_PRESENT | _PAGE_USER)
 
-static __always_inline struct mezz_host_map found(u64 entry, unsigned int level,
-						  unsigned long hva)
+/*
+ * What the MMU does when it uses a writable entry for a store. Every kernel
+ * that runs on this hardware expects these two bits to appear at any time in
+ * an entry that permits writing; IOMMUs that share a process's page tables set
+ * them in the same way. So no struct page has to be held and dirtied.
+ */
+static __always_inline bool set_dirty(u64 *entryp, u64 *entry)
+{
+	const u64 want = _PAGE_DIRTY | _PAGE_ACCESSED;
+
+	if ((*entry & (_PAGE_RW | _PAGE_DIRTY)) != _PAGE_RW)
+		return true;
+	if (!try_cmpxchg(entryp, entry, *entry | want))
+		return false;
+	*entry |= want;
+	return true;
+}
+
+static __always_inline struct mezz_host_map found(void *entryp, u64 entry, unsigned int level,
+						  unsigned long hva, bool write)
 {
 	/* In a large entry, bit 12 is a memory-type bit. */
+	u64 cache = level > 1 ? _PAGE_LARGE_CACHE_MASK : _PAGE_CACHE_MASK;
 	u64 inside = (PAGE_SIZE << (9 * (level - 1))) - 1;
 	struct mezz_host_map map = {
 		.pa = (entry & (PTE_PFN_MASK | sme_me_mask) & ~inside) |
@@ -39,23 +58,26 @@ static __always_inline struct mezz_host_map found(u64 entry, unsigned int level,
 		.level = level,
 	};
 
+	/* Changed under our hands: as good as not mapped, the caller asks again. */
+	if (unlikely(write && !set_dirty(entryp, &entry)))
+		return (struct mezz_host_map) {};
 	if (entry & _PAGE_RW)
 		map.flags |= MEZZ_HOST_WRITE;
 	if (entry & _PAGE_DIRTY)
 		map.flags |= MEZZ_HOST_DIRTY;
-	if (level > 1 || (entry & _PAGE_SPECIAL))
-		map.flags |= MEZZ_HOST_SPECIAL;
+	if (entry & cache)
+		map.flags |= MEZZ_HOST_UNCACHED;
 	return map;
 }
 
-struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva)
+struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva, bool write)
 {
 	struct mezz_host_map none = {};
 	pgd_t *pgdp = pgd_offset(mm, hva), pgd = READ_ONCE(*pgdp);
 	p4d_t *p4dp, p4d;
 	pud_t *pudp, pud;
 	pmd_t *pmdp, pmd;
-	pte_t pte;
+	pte_t *ptep, pte;
 
 	if (pgd_none(pgd))
 		return none;
@@ -68,17 +90,18 @@ struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva)
 	if ((pud_val(pud) & USABLE) != USABLE)
 		return none;
 	if (pud_val(pud) & _PAGE_PSE)
-		return found(pud_val(pud), 3, hva);
+		return found(pudp, pud_val(pud), 3, hva, write);
 	pmdp = pmd_offset_lockless(pudp, pud, hva);
 	pmd = READ_ONCE(*pmdp);
 	if ((pmd_val(pmd) & USABLE) != USABLE)
 		return none;
 	if (pmd_val(pmd) & _PAGE_PSE)
-		return found(pmd_val(pmd), 2, hva);
-	pte = READ_ONCE(*pte_offset_kernel(&pmd, hva));
+		return found(pmdp, pmd_val(pmd), 2, hva, write);
+	ptep = pte_offset_kernel(&pmd, hva);
+	pte = READ_ONCE(*ptep);
 	if ((pte_val(pte) & USABLE) != USABLE)
 		return none;
-	return found(pte_val(pte), 1, hva);
+	return found(ptep, pte_val(pte), 1, hva, write);
 }
 
 /* Device memory and the like: let its fault handler fill the page table. */
@@ -97,14 +120,16 @@ static int fault_in_pfnmap(unsigned long hva, bool write)
 	return r;
 }
 
-int mezz_host_fault_in(unsigned long hva, bool write, struct page **page)
+int mezz_host_fault_in(unsigned long hva, bool write)
 {
-	long n = get_user_pages_unlocked(hva, 1, page,
+	struct page *page;
+	long n = get_user_pages_unlocked(hva, 1, &page,
 					 FOLL_GUEST | (write ? FOLL_WRITE : 0));
 
-	if (n == 1)
+	if (n == 1) {
+		put_page(page);
 		return 0;
-	*page = NULL;
+	}
 	if (n == -EHWPOISON) {
 		send_sig_mceerr(BUS_MCEERR_AR, (void __user *)hva, PAGE_SHIFT, current);
 		return -EINTR;

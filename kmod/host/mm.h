@@ -19,7 +19,7 @@
 /* mezz_host_map.flags */
 #define MEZZ_HOST_WRITE		1u	/* a store by user space would not fault */
 #define MEZZ_HOST_DIRTY		2u	/* the host already considers the page dirty */
-#define MEZZ_HOST_SPECIAL	4u	/* mapped without a struct page, perhaps */
+#define MEZZ_HOST_UNCACHED	4u	/* not write-back: device memory */
 
 /**
  * struct mezz_host_map - what the host's page tables say about an address
@@ -38,24 +38,25 @@ struct mezz_host_map {
  * mezz_host_walk() - look an address up in a process's page tables
  * @mm: the process; its page tables must be alive (mm_users > 0)
  * @hva: user virtual address below TASK_SIZE_MAX
+ * @write: about to be written: mark a writable entry dirty, as the CPU's MMU
+ *	would for a store by user space
  *
  * Context: interrupts off: that is what keeps the tables from being freed, as
  * for get_user_pages_fast(). The answer is stale at once unless the caller
  * excludes MMU-notifier invalidations.
  */
-struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva);
+struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva, bool write);
 
 /**
  * mezz_host_fault_in() - make an address of the current process accessible
  * @hva: user virtual address
- * @write: for writing: break COW, mark dirty
- * @page: referenced page, to be given back by put_page(); NULL when the
- *	mapping has no struct page (VM_PFNMAP, VM_IO)
+ * @write: for writing: break COW
  *
+ * The page is not held: by the time the caller looks it may be gone again.
  * Context: may sleep; no mmap_lock held.
  * Return: 0; -EINTR: a signal came first (also SIGBUS for a poisoned page,
  * which has been sent); -EFAULT: nothing usable is mapped there; -ENOMEM
  */
-int mezz_host_fault_in(unsigned long hva, bool write, struct page **page);
+int mezz_host_fault_in(unsigned long hva, bool write);
 
 #endif

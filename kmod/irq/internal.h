@@ -6,7 +6,8 @@
  * from hrtimer callbacks in hard interrupt context and from eventfd wake-ups.
  *
  * Lock order: irqfds_lock is taken below an eventfd's wait-queue lock, so
- * nothing here signals an eventfd while it holds irqfds_lock. The ioapic, pic
+ * nothing here signals an eventfd while it holds irqfds_lock. resampler_lock
+ * is a mutex beside slots_lock, never held together with it. The ioapic, pic
  * and pit locks are leaves with one exception: the ioapic and pic deliver to
  * LAPICs (lock-free) while they are held. Acknowledge notifications are sent
  * after the controller's lock has been dropped, because they inject again.
@@ -111,12 +112,15 @@ enum mezz_logical_mode {
  * Return: number of LAPICs that took it, -1 if none was addressed
  */
 int mezz_msg_deliver(struct mezz_vm *vm, struct mezz_vcpu *src, const struct mezz_msg *m);
+/* Is @m's vector pending in any LAPIC that a device's message @m addresses? */
+bool mezz_msg_pending(struct mezz_vm *vm, const struct mezz_msg *m);
 /* Rebuild the logical part of the map; a LAPIC's mode, LDR or DFR changed. */
 void mezz_apic_map_update(struct mezz_vm *vm);
 
 /* --- buses (bus.c) --- */
 enum mezz_bus_kind {
 	MEZZ_BUS_IOEVENTFD, MEZZ_BUS_COALESCED, MEZZ_BUS_DEVICE,
+	MEZZ_BUS_GONE,		/* unregistered; dropped by the next mezz_bus_add() */
 };
 
 enum mezz_bus_id { MEZZ_BUS_MMIO, MEZZ_BUS_PIO, MEZZ_NR_BUSES };
@@ -148,14 +152,16 @@ struct mezz_bus_entry {
 	void *dev;
 };
 
-/* Sorted by address (then registration); replaced as a whole under SRCU. */
+/*
+ * Sorted by address, then latest registration first; replaced as a whole under
+ * SRCU, except that an entry's kind may become MEZZ_BUS_GONE in place.
+ */
 struct mezz_bus {
-	struct rcu_head rcu;
 	unsigned int n;
 	struct mezz_bus_entry e[];
 };
 
-/* Limit of KVM's buses, so that a client sees the same -ENOSPC. */
+/* Limit of KVM's buses, ioeventfds not counted: a client sees the same -ENOSPC. */
 #define MEZZ_BUS_MAX	1000
 
 /**
@@ -164,12 +170,18 @@ struct mezz_bus {
  * @bus: which
  * @e: the ranges; .reach is computed
  * @n: how many
+ * An access goes to the range that contains it and starts last; of those that
+ * start at one address, to the one registered first that takes it.
+ * Context: [P], not inside mezz_read_lock().
  * Return: 0, -ENOMEM, -ENOSPC
  */
 int mezz_bus_add(struct mezz_vm *vm, enum mezz_bus_id bus, const struct mezz_bus_entry *e,
 		 unsigned int n);
 /* Unregister every range of @dev and wait until no one uses it. slots_lock held. [P] */
-int mezz_bus_remove(struct mezz_vm *vm, enum mezz_bus_id bus, void *dev);
+void mezz_bus_remove(struct mezz_vm *vm, enum mezz_bus_id bus, void *dev);
+/* Life cycle: empty buses; without readers. [P] */
+int mezz_bus_init(struct mezz_vm *vm);
+void mezz_bus_free(struct mezz_vm *vm);
 
 /* --- the parts of a VM --- */
 struct mezz_irq_vm {
@@ -186,12 +198,12 @@ struct mezz_irq_vm {
 	/* Vectors whose EOI the IOAPIC wants although they are edge-triggered. */
 	DECLARE_BITMAP(eoi_vec, 256);
 
-	spinlock_t irqfds_lock;
+	spinlock_t irqfds_lock;		/* irqfds, irqfds_dead, which of them are dead */
 	struct list_head irqfds;
 	struct list_head irqfds_dead;	/* hung up, wait for reap */
 	struct work_struct reap;
-	struct mutex resampler_lock;
-	struct list_head resamplers;	/* readers: SRCU */
+	struct mutex resampler_lock;	/* who assigns or shuts down irqfds */
+	struct list_head resamplers;	/* irqfds with a resample eventfd; readers: SRCU */
 	struct list_head ioeventfds;	/* slots_lock */
 	struct list_head zones;		/* slots_lock */
 	raw_spinlock_t ring_lock;
@@ -205,14 +217,27 @@ void mezz_routing_free(struct mezz_vm *vm);
 long mezz_routing_ioctl(struct mezz_vm *vm, unsigned long arg);
 long mezz_signal_msi(struct mezz_vm *vm, unsigned long arg);
 long mezz_irq_line(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
-/* GSI that leads to this pin, or -1. SRCU read side held. */
+/* Assert and release @gsi as user space's source: an edge. Any context but NMI. */
+void mezz_pulse_gsi(struct mezz_vm *vm, u32 gsi);
+/*
+ * GSI that leads to this pin, or -1. SRCU read side held. For the PICs, here
+ * and below, @pin may be counted from the master's or from @chip's own first.
+ */
 int mezz_pin_to_gsi(struct mezz_vm *vm, unsigned int chip, unsigned int pin);
-/* A guest acknowledged @pin of @chip (KVM_IRQCHIP_*). No chip lock held. */
+/*
+ * A guest acknowledged @pin of @chip (KVM_IRQCHIP_*). No chip lock held, and
+ * never from the wake-up of an eventfd: it signals others.
+ */
 void mezz_notify_ack(struct mezz_vm *vm, unsigned int chip, unsigned int pin);
 /* Does an acknowledgement of this pin interest anybody? */
 bool mezz_pin_has_notifier(struct mezz_vm *vm, unsigned int chip, unsigned int pin);
 
-/* --- ioapic.c --- */
+/*
+ * --- ioapic.c, pic.c ---
+ * create: [P], vm->lock held; takes slots_lock to register with the buses, and
+ * leaves nothing behind on error. free: [P], also without such a chip; takes it
+ * off the bus when KVM_CREATE_IRQCHIP failed, else the bus is gone already.
+ */
 int mezz_ioapic_create(struct mezz_vm *vm);
 void mezz_ioapic_stop(struct mezz_vm *vm);
 void mezz_ioapic_free(struct mezz_vm *vm);
@@ -224,7 +249,6 @@ void mezz_ioapic_rescan(struct mezz_vm *vm);
 void mezz_ioapic_get(struct mezz_vm *vm, struct kvm_ioapic_state *s);
 void mezz_ioapic_set(struct mezz_vm *vm, const struct kvm_ioapic_state *s);
 
-/* --- pic.c --- */
 int mezz_pic_create(struct mezz_vm *vm);
 void mezz_pic_free(struct mezz_vm *vm);
 int mezz_pic_set_irq(struct mezz_vm *vm, unsigned int pin, unsigned int src, int level);
@@ -233,7 +257,7 @@ int mezz_pic_ack(struct mezz_vm *vm);	/* INTA cycle: a vector */
 void mezz_pic_get(struct mezz_vm *vm, bool slave, struct kvm_pic_state *s);
 void mezz_pic_set(struct mezz_vm *vm, bool slave, const struct kvm_pic_state *s);
 
-/* --- pit.c --- */
+/* --- pit.c; stop and free also without a PIT --- */
 long mezz_pit_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
 void mezz_pit_stop(struct mezz_vm *vm);
 void mezz_pit_free(struct mezz_vm *vm);

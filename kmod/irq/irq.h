@@ -95,14 +95,17 @@ void mezz_pv_kick(struct mezz_vm *vm, u32 apic_id);
 /* vCPU with this APIC ID, or NULL. */
 struct mezz_vcpu *mezz_vcpu_by_apic_id(struct mezz_vm *vm, u32 id);
 
-/* Tell the PIT and others that @gsi's level changed, for in-kernel sources. */
+/*
+ * Set @gsi's line as @source (enum mezz_irq_source) drives it. Any context but NMI.
+ * Return: < 0: ignored, 0: still pending (coalesced), > 0: how many took it
+ */
 int mezz_set_gsi(struct mezz_vm *vm, unsigned int source, u32 gsi, int level);
 
 /* The VM's descriptor was closed: irqfds go now, vCPU descriptors may live on. [P] */
 void mezz_irq_vm_release(struct mezz_vm *vm);
 /* vm->vcpus[] now holds this vCPU: put it into the APIC-ID map. vm->lock held. [P] */
 void mezz_lapic_published(struct mezz_vcpu *v);
-/* Page 2 of every vCPU mapping, the coalesced ring; NULL until it exists. */
+/* Page 2 of every vCPU mapping, the coalesced ring; NULL: no memory for it. [P] */
 struct page *mezz_coalesced_page(struct mezz_vm *vm);
 /* KVM_CAP_SPLIT_IRQCHIP with @pins IOAPIC pins; vm->lock held. 0 or an errno. [P] */
 int mezz_irq_enable_split(struct mezz_vm *vm, u64 pins);

@@ -20,6 +20,9 @@
 #define BASE_ADDR	GENMASK_ULL(51, 12)
 #define BASE_RESERVED	0x2ffull	/* bits 0-7 and 9 */
 
+/* SDM 3, "Interrupt Command Register (ICR) in x2APIC Mode" */
+#define X2APIC_ICR_RESERVED	(GENMASK_ULL(31, 20) | GENMASK_ULL(17, 16) | BIT_ULL(13))
+
 /* What the guest may write into each LVT entry (SDM 3, "Local Vector Table"). */
 u32 lapic_lvt_mask(struct mezz_lapic *l, enum mezz_lvt which)
 {
@@ -128,20 +131,19 @@ static int lapic_deliverable(struct mezz_lapic *l)
 {
 	int irr = lapic_highest(l->irr);
 
-	if (irr < 0 || !l->enabled)
+	/* Turned off by SVR it takes nothing new, but holds what it has. */
+	if (irr < 0 || !l->hw_enabled)
 		return -1;
 	lapic_sync_pv_eoi(l);
 	return (irr & 0xf0) > (int)(lapic_ppr(l) & 0xf0) ? irr : -1;
 }
 
-/* An external interrupt for INTA: of our PIC, or of user space's. */
+/* Does the PIC ask for an INTA cycle? A PIC in user space is v->ext_irq. */
 static bool lapic_extint_pending(struct mezz_lapic *l)
 {
-	struct mezz_irq_vm *irq = l->v->vm->irq;
+	struct mezz_vm *vm = l->v->vm;
 
-	if (irq->mode == MEZZ_CHIP_FULL)
-		return mezz_pic_output(l->v->vm) && lapic_accepts_pic(l);
-	return l->extint >= 0;
+	return vm->irq->mode == MEZZ_CHIP_FULL && mezz_pic_output(vm) && lapic_accepts_pic(l);
 }
 
 int mezz_irq_pending(struct mezz_vcpu *v)
@@ -152,9 +154,15 @@ int mezz_irq_pending(struct mezz_vcpu *v)
 		return -1;
 	if (READ_ONCE(l->fired))
 		lapic_timer_sync(l);
+	/*
+	 * About to sleep: the guest's memory must not be touched any more when
+	 * somebody wakes the vCPU and this is asked again.
+	 */
+	if (unlikely(l->pv_eoi) && !v->atomic)
+		lapic_sync_pv_eoi(l);
 	/* The vector is known only after the INTA cycle: any will do here. */
 	if (unlikely(lapic_extint_pending(l)))
-		return l->extint >= 0 ? l->extint : 0;
+		return 0;
 	return lapic_deliverable(l);
 }
 
@@ -163,13 +171,8 @@ int mezz_irq_ack(struct mezz_vcpu *v)
 	struct mezz_lapic *l = v->lapic;
 	int vector, before;
 
-	if (unlikely(lapic_extint_pending(l))) {
-		if (l->extint < 0)
-			return mezz_pic_ack(v->vm);
-		vector = l->extint;
-		l->extint = -1;
-		return vector;
-	}
+	if (unlikely(lapic_extint_pending(l)))
+		return mezz_pic_ack(v->vm);
 	vector = lapic_deliverable(l);
 	if (vector < 0)
 		return -1;
@@ -303,6 +306,9 @@ static void lapic_write_lvt(struct mezz_lapic *l, enum mezz_lvt which, u32 val)
 {
 	u32 old = l->lvt[which];
 
+	/* It expired under the old entry. */
+	if (which == LVT_TIMER && READ_ONCE(l->fired))
+		lapic_timer_sync(l);
 	if (!(l->svr & SVR_ENABLED))
 		val |= LVT_MASKED;
 	val &= lapic_lvt_mask(l, which);
@@ -330,7 +336,9 @@ static void lapic_write_svr(struct mezz_lapic *l, u32 val)
 	if (!(val & SVR_ENABLED)) {
 		for (i = 0; i < NR_LVT; i++)
 			WRITE_ONCE(l->lvt[i], l->lvt[i] | LVT_MASKED);
-		WRITE_ONCE(l->fired, 0);
+		/* Masked it delivers nothing, but a periodic one goes on. */
+		if (READ_ONCE(l->fired))
+			lapic_timer_sync(l);
 	}
 	if (l->enabled != was)
 		mezz_apic_map_update(l->v->vm);
@@ -471,6 +479,8 @@ int mezz_lapic_wrmsr(struct mezz_vcpu *v, u32 msr, u64 data)
 			return 1;
 		break;
 	case APR_ICR:
+		if (data & X2APIC_ICR_RESERVED)
+			return 1;
 		lapic_write_icr(l, data);
 		return 0;
 	case APR_SELF_IPI:
@@ -565,7 +575,6 @@ static void lapic_reset_registers(struct mezz_lapic *l)
 	l->tdcr = 0;
 	l->tmict = 0;
 	l->isr_top = -1;
-	l->extint = -1;
 	l->pv_eoi = false;
 	l->pv_eoi_retry = false;
 	memset(l->isr, 0, sizeof(l->isr));
@@ -582,9 +591,13 @@ void mezz_lapic_reset(struct mezz_vcpu *v, bool init)
 
 	/* INIT leaves IA32_APIC_BASE, and so the mode, alone. */
 	if (!init) {
+		u64 old = v->apic_base;
+
 		v->apic_base = APIC_DEFAULT_PHYS_BASE | MSR_IA32_APICBASE_ENABLE;
 		if (v->id == v->vm->bsp_id)
 			v->apic_base |= MSR_IA32_APICBASE_BSP;
+		if (!(old & MSR_IA32_APICBASE_ENABLE))
+			mezz_cpuid_refresh(v);
 	}
 	if (!l)
 		return;

@@ -59,12 +59,10 @@ struct mezz_lapic {
 	bool x2apic;
 	bool pv_eoi;		/* the guest may signal EOI of isr_top in memory */
 	bool pv_eoi_retry;	/* its page was not there: look again outside */
-	bool unhalt;		/* KVM_HC_KICK_CPU */
+	bool unhalt;		/* KVM_HC_KICK_CPU: the next HLT does not wait */
 	u8 sipi;		/* vector of the last SIPI */
 	int isr_top;		/* highest vector in service, -1 */
-	int extint;		/* split irqchip: vector of KVM_INTERRUPT, -1 */
 	u32 id;
-	u32 version;
 	u32 tpr;
 	u32 svr;
 	u32 ldr;

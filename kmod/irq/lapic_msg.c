@@ -10,6 +10,8 @@
  * as on current chipsets, not by comparing priorities. SMI messages are lost:
  * there is no SMM.
  */
+#include <linux/nospec.h>
+#include <linux/rcuwait.h>
 #include <asm/kvm_para.h>
 #include "lapic.h"
 
@@ -101,6 +103,14 @@ void mezz_apic_map_update(struct mezz_vm *vm)
 	raw_spin_unlock_irqrestore(&irq->map_lock, flags);
 }
 
+void mezz_lapic_published(struct mezz_vcpu *v)
+{
+	if (!v->lapic)
+		return;
+	WRITE_ONCE(v->vm->irq->map.phys[v->id], v->idx + 1);
+	mezz_apic_map_update(v->vm);
+}
+
 /* The LAPIC of map entry @n, NULL if there is none (or not yet). */
 static struct mezz_lapic *map_lapic(struct mezz_vm *vm, u8 n)
 {
@@ -116,6 +126,7 @@ static struct mezz_lapic *lapic_by_id(struct mezz_vm *vm, u32 id)
 {
 	if (id >= MEZZ_MAX_VCPU_ID)
 		return NULL;
+	id = array_index_nospec(id, MEZZ_MAX_VCPU_ID);
 	return map_lapic(vm, READ_ONCE(vm->irq->map.phys[id]));
 }
 
@@ -221,7 +232,7 @@ static u64 targets_row(const u8 *row, unsigned int mask)
 static u64 targets_logical(struct mezz_vm *vm, const struct mezz_msg *m)
 {
 	struct mezz_apic_map *map = &vm->irq->map;
-	u32 dest = m->dest;
+	u32 dest = m->dest, cluster;
 
 	switch (smp_load_acquire(&map->logical)) {
 	case MEZZ_LOGICAL_FLAT:
@@ -229,9 +240,11 @@ static u64 targets_logical(struct mezz_vm *vm, const struct mezz_msg *m)
 	case MEZZ_LOGICAL_CLUSTER:
 		return dest > 0xff ? 0 : targets_row(map->cluster[dest >> 4], dest & 0xf);
 	case MEZZ_LOGICAL_X2APIC:
-		if (dest >> 16 >= MEZZ_MAX_VCPU_ID / 16)
+		cluster = dest >> 16;
+		if (cluster >= MEZZ_MAX_VCPU_ID / 16)
 			return 0;
-		return targets_row(&map->phys[dest >> 16 << 4], dest & 0xffff);
+		cluster = array_index_nospec(cluster, MEZZ_MAX_VCPU_ID / 16);
+		return targets_row(&map->phys[cluster * 16], dest & 0xffff);
 	}
 	return targets_slow(vm, m);
 }
@@ -290,7 +303,8 @@ int mezz_msg_deliver(struct mezz_vm *vm, struct mezz_vcpu *src, const struct mez
 	if (m->shorthand == MEZZ_SH_SELF)
 		return src ? lapic_take(src->lapic, src, m) : -1;
 	set = msg_targets(vm, src, m);
-	if (m->lowest && !m->shorthand && !msg_is_broadcast(m)) {
+	/* Lowest priority to the physical broadcast address is fixed: to all. */
+	if (m->lowest && (m->shorthand || m->logical)) {
 		l = pick_lowest(vm, set, m->vector);
 		return l ? lapic_take(l, src, m) : -1;
 	}
@@ -301,6 +315,19 @@ int mezz_msg_deliver(struct mezz_vm *vm, struct mezz_vcpu *src, const struct mez
 		taken = (taken < 0 ? 0 : taken) + lapic_take(l, src, m);
 	}
 	return taken;
+}
+
+bool mezz_msg_pending(struct mezz_vm *vm, const struct mezz_msg *m)
+{
+	u64 set;
+
+	for (set = msg_targets(vm, NULL, m); set; set &= set - 1) {
+		struct mezz_lapic *l = vm->vcpus[__ffs64(set)]->lapic;
+
+		if (l && READ_ONCE(l->enabled) && test_bit(m->vector, l->irr))
+			return true;
+	}
+	return false;
 }
 
 /* --- the sending side --- */
@@ -377,8 +404,9 @@ void mezz_pv_kick(struct mezz_vm *vm, u32 apic_id)
 
 	if (!l)
 		return;
+	/* Only one that waits needs to hear of it: HLT looks. */
 	WRITE_ONCE(l->unhalt, true);
-	mezz_poke(l->v, MEZZ_REQ_WAKE);
+	rcuwait_wake_up(&l->v->wait);
 }
 
 /* --- the receiving side of INIT, SIPI and KVM_HC_KICK_CPU --- */
@@ -387,7 +415,30 @@ bool mezz_lapic_init_sipi_pending(struct mezz_vcpu *v)
 {
 	struct mezz_lapic *l = v->lapic;
 
-	return l && READ_ONCE(l->pending);
+	if (!l)
+		return false;
+	return READ_ONCE(l->pending) || l->pv_eoi_retry ||
+	       (READ_ONCE(l->unhalt) && v->mp.mp_state != KVM_MP_STATE_RUNNABLE);
+}
+
+/* What accept_events() does beside INIT and SIPI. */
+static void lapic_accept_pv(struct mezz_lapic *l)
+{
+	struct mezz_vcpu *v = l->v;
+	bool halted = v->mp.mp_state == KVM_MP_STATE_HALTED;
+
+	if (unlikely(l->pv_eoi_retry)) {
+		l->pv_eoi_retry = false;
+		if (halted || v->mp.mp_state == KVM_MP_STATE_RUNNABLE)
+			lapic_sync_pv_eoi(l);
+		mezz_request(v, MEZZ_REQ_EVENT);
+	}
+	/* A kick that comes before the HLT which it is to end stays. */
+	if (READ_ONCE(l->unhalt) && v->mp.mp_state != KVM_MP_STATE_RUNNABLE) {
+		WRITE_ONCE(l->unhalt, false);
+		if (halted)
+			v->mp.mp_state = KVM_MP_STATE_RUNNABLE;
+	}
 }
 
 static void lapic_start_up(struct mezz_vcpu *v, u8 vector)
@@ -408,16 +459,7 @@ void mezz_lapic_accept_events(struct mezz_vcpu *v)
 
 	if (!l)
 		return;
-	if (unlikely(l->pv_eoi_retry)) {
-		l->pv_eoi_retry = false;
-		lapic_sync_pv_eoi(l);
-		mezz_request(v, MEZZ_REQ_EVENT);
-	}
-	if (READ_ONCE(l->unhalt)) {
-		WRITE_ONCE(l->unhalt, false);
-		if (v->mp.mp_state == KVM_MP_STATE_HALTED)
-			v->mp.mp_state = KVM_MP_STATE_RUNNABLE;
-	}
+	lapic_accept_pv(l);
 	if (likely(!READ_ONCE(l->pending)))
 		return;
 	if (test_and_clear_bit(LAPIC_INIT, &l->pending)) {

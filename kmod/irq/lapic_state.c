@@ -15,7 +15,6 @@
 
 int mezz_lapic_create(struct mezz_vcpu *v)
 {
-	struct mezz_irq_vm *irq = v->vm->irq;
 	struct mezz_lapic *l;
 
 	if (!mezz_irqchip_any(v->vm))
@@ -26,17 +25,13 @@ int mezz_lapic_create(struct mezz_vcpu *v)
 	l->v = v;
 	l->id = v->id;
 	l->isr_top = -1;
-	l->extint = -1;
 	lapic_timer_init(l);
+	/* The vCPU's reset does the rest; senders find it once it is published. */
 	v->lapic = l;
-	mezz_lapic_reset(v, false);
-	if (v->id != v->vm->bsp_id)
-		v->mp.mp_state = KVM_MP_STATE_UNINITIALIZED;
-	/* Senders find it through vm->vcpus[] only, so not before it is there. */
-	WRITE_ONCE(irq->map.phys[v->id], v->idx + 1);
 	return 0;
 }
 
+/* Never published, or nobody is left who sends. */
 void mezz_lapic_destroy(struct mezz_vcpu *v)
 {
 	struct mezz_lapic *l = v->lapic;
@@ -44,7 +39,6 @@ void mezz_lapic_destroy(struct mezz_vcpu *v)
 	if (!l)
 		return;
 	hrtimer_cancel(&l->timer);
-	WRITE_ONCE(v->vm->irq->map.phys[v->id], 0);
 	v->lapic = NULL;
 	kfree(l);
 }
@@ -81,9 +75,10 @@ static void get_map(const struct kvm_lapic_state *s, u32 reg, unsigned long *map
 				   (u64)get_reg(s, reg + 2 * i + 1) << 32);
 }
 
+/* SRCU read side held: the guest's PV EOI word may be looked at. */
 static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 {
-	static const u32 plain[] = { APR_VERSION, APR_TPR, APR_PPR, APR_LDR, APR_DFR, APR_SVR,
+	static const u32 plain[] = { APR_VERSION, APR_TPR, APR_PPR, APR_LDR, APR_SVR,
 				     APR_ESR, APR_TMICT, APR_TMCCT, APR_TDCR };
 	u32 val = 0;
 	int i;
@@ -97,6 +92,7 @@ static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 			put_reg(s, plain[i], val);
 	}
 	put_reg(s, APR_ID, l->id << 24);
+	put_reg(s, APR_DFR, l->dfr);
 	put_reg(s, APR_ICR, l->icr);
 	put_reg(s, APR_ICR2, l->icr >> 32);
 	for (i = 0; i < NR_LVT; i++)
@@ -106,11 +102,13 @@ static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 	put_map(s, APR_IRR, l->irr);
 }
 
+/* SRCU read side held. */
 static void lapic_set_state(struct mezz_lapic *l, const struct kvm_lapic_state *s)
 {
 	int i;
 
-	l->pv_eoi = false;
+	/* Clears the word in the guest's memory, which would mislead it. */
+	lapic_sync_pv_eoi(l);
 	l->tpr = get_reg(s, APR_TPR) & 0xff;
 	l->svr = get_reg(s, APR_SVR);
 	/* In x2APIC mode the LDR follows from the ID; it has been set. */
@@ -138,19 +136,25 @@ static void lapic_set_state(struct mezz_lapic *l, const struct kvm_lapic_state *
 
 static long lapic_state_ioctl(struct mezz_lapic *l, bool set, void __user *arg)
 {
+	struct mezz_vm *vm = l->v->vm;
 	struct kvm_lapic_state *s;
 	long r = 0;
+	int idx;
 
 	if (set) {
 		s = memdup_user(arg, sizeof(*s));
 		if (IS_ERR(s))
 			return PTR_ERR(s);
+		idx = mezz_read_lock(vm);
 		lapic_set_state(l, s);
+		mezz_read_unlock(vm, idx);
 	} else {
 		s = kmalloc(sizeof(*s), GFP_KERNEL);
 		if (!s)
 			return -ENOMEM;
+		idx = mezz_read_lock(vm);
 		lapic_get_state(l, s);
+		mezz_read_unlock(vm, idx);
 		if (copy_to_user(arg, s, sizeof(*s)))
 			r = -EFAULT;
 	}
@@ -202,22 +206,4 @@ long mezz_irq_vcpu_ioctl(struct mezz_vcpu *v, unsigned int cmd, unsigned long ar
 		return vapic_ioctl(v, p);
 	}
 	return -ENOIOCTLCMD;
-}
-
-int mezz_lapic_set_extint(struct mezz_vcpu *v, u8 vector)
-{
-	struct mezz_lapic *l = v->lapic;
-
-	if (!l || mezz_irqchip_full(v->vm))
-		return -ENXIO;
-	if (l->extint >= 0)
-		return -EEXIST;
-	l->extint = vector;
-	mezz_poke(v, MEZZ_REQ_EVENT);
-	return 0;
-}
-
-bool mezz_lapic_accepts_extint(struct mezz_vcpu *v)
-{
-	return v->lapic->extint < 0 && lapic_accepts_pic(v->lapic);
 }

@@ -60,24 +60,24 @@ static void lapic_timer_fire_now(struct mezz_lapic *l)
 
 /* --- TSC deadline --- */
 
-/* Guest TSC ticks to ns. */
+/* Guest TSC ticks to ns, rounded up: early is worse than late. */
 static u64 ticks_to_ns(struct mezz_lapic *l, u64 ticks)
 {
 	u32 khz = l->v->tsc_khz ?: tsc_khz;
 
 	if (unlikely(khz != l->tsc_khz)) {
 		l->tsc_khz = khz;
-		l->tsc_mult = div_u64(1000000ull << 32, khz ?: 1);
+		l->tsc_mult = div_u64(1000000ull << 32, khz) + 1;
 	}
-	/* Beyond a few years it does not matter any more, but must not wrap. */
-	return mul_u64_u64_shr(min_t(u64, ticks, 1ull << 56), l->tsc_mult, 32);
+	/* Beyond 2^40 ms it does not matter any more, but must not wrap. */
+	ticks = min(ticks, (u64)khz << 40);
+	return mul_u64_u64_shr(ticks, l->tsc_mult, 32) + 1;
 }
 
 /* Arm the hrtimer for what is left until the deadline. */
 static void lapic_deadline_arm(struct mezz_lapic *l)
 {
 	u64 now = mezz_guest_tsc(l->v, rdtsc());
-	u64 ns;
 
 	if (unlikely(l->deadline <= now)) {
 		if (hrtimer_is_queued(&l->timer))
@@ -85,8 +85,7 @@ static void lapic_deadline_arm(struct mezz_lapic *l)
 		lapic_timer_fire_now(l);
 		return;
 	}
-	ns = ticks_to_ns(l, l->deadline - now);
-	hrtimer_start(&l->timer, ns_to_ktime(min_t(u64, ns, KTIME_MAX / 2)),
+	hrtimer_start(&l->timer, ns_to_ktime(ticks_to_ns(l, l->deadline - now)),
 		      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
@@ -151,14 +150,16 @@ static void lapic_count_arm(struct mezz_lapic *l, u64 ns)
 	hrtimer_start(&l->timer, l->expires, HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
+/* Load the counter; it reaches zero for the first time in @first_ns if not 0. */
 static void lapic_count_start(struct mezz_lapic *l, u64 first_ns)
 {
-	hrtimer_cancel(&l->timer);
 	WRITE_ONCE(l->fired, 0);
 	l->expires = 0;
 	l->period = count_to_ns(l, l->tmict);
-	if (!l->period)
+	if (!l->period) {
+		hrtimer_try_to_cancel(&l->timer);
 		return;
+	}
 	lapic_timer_limit(l);
 	lapic_count_arm(l, first_ns ? min(first_ns, l->period) : l->period);
 }
@@ -174,19 +175,21 @@ void lapic_timer_set_count(struct mezz_lapic *l, u32 count)
 
 u32 lapic_timer_count(struct mezz_lapic *l)
 {
-	s64 left;
 	u64 rest;
+	s64 left;
 
 	if (!l->tmict || !l->period || !l->expires)
 		return 0;
 	left = ktime_sub(l->expires, ktime_get());
-	if (left > 0)
-		div64_u64_rem(left, l->period, &rest);
-	else if (!is_periodic(l))
-		return 0;
-	else
-		div64_u64_rem(-left, l->period, &rest), rest = l->period - rest;
-	return div_u64(rest, LAPIC_BUS_NS * l->divide);
+	if (left <= 0) {
+		if (!is_periodic(l))
+			return 0;
+		/* Expired, but not looked at yet: as if it went on. */
+		div64_u64_rem(-left, l->period, &rest);
+		left = l->period - rest;
+	}
+	/* A stretched period is longer than the count. */
+	return min_t(u64, div_u64(left, LAPIC_BUS_NS * l->divide), l->tmict);
 }
 
 void lapic_timer_set_divide(struct mezz_lapic *l, u32 tdcr)
@@ -226,19 +229,37 @@ static void lapic_periodic_next(struct mezz_lapic *l)
 	hrtimer_start(&l->timer, l->expires, HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
+/* The deadline has not come, by the guest's clock. Return: it has now. */
+static bool lapic_deadline_early(struct mezz_lapic *l, u64 left)
+{
+	/* A leftover, or the clocks differ by more than a microsecond. */
+	if (left > l->tsc_khz >> 10) {
+		lapic_deadline_arm(l);
+		return false;
+	}
+	while (mezz_guest_tsc(l->v, rdtsc()) < l->deadline)
+		cpu_relax();
+	return true;
+}
+
+static void lapic_deadline_sync(struct mezz_lapic *l)
+{
+	u64 now;
+
+	if (!l->deadline)
+		return;
+	now = mezz_guest_tsc(l->v, rdtsc());
+	if (unlikely(now < l->deadline) && !lapic_deadline_early(l, l->deadline - now))
+		return;
+	l->deadline = 0;
+	lapic_local(l, LVT_TIMER);
+}
+
 void lapic_timer_sync(struct mezz_lapic *l)
 {
 	WRITE_ONCE(l->fired, 0);
 	if (is_deadline(l)) {
-		if (!l->deadline)
-			return;
-		/* A leftover, or the clocks differ by more than a microsecond. */
-		if (mezz_guest_tsc(l->v, rdtsc()) + (l->tsc_khz >> 10) < l->deadline) {
-			lapic_deadline_arm(l);
-			return;
-		}
-		l->deadline = 0;
-		lapic_local(l, LVT_TIMER);
+		lapic_deadline_sync(l);
 		return;
 	}
 	if (!l->expires)
@@ -256,27 +277,23 @@ void lapic_timer_sync(struct mezz_lapic *l)
 
 void lapic_timer_restore(struct mezz_lapic *l, u32 count)
 {
-	u64 deadline = l->deadline;
-
 	hrtimer_cancel(&l->timer);
 	WRITE_ONCE(l->fired, 0);
 	l->expires = 0;
+	l->period = 0;
 	lapic_timer_divide(l);
-	if (!is_deadline(l)) {
-		l->deadline = 0;
-		lapic_count_start(l, count_to_ns(l, count));
+	if (is_deadline(l)) {
+		if (l->deadline)
+			lapic_deadline_arm(l);
 		return;
 	}
-	l->period = 0;
-	l->deadline = deadline;
-	if (deadline)
-		lapic_deadline_arm(l);
-}
-
-void mezz_lapic_migrate(struct mezz_vcpu *v)
-{
-	struct mezz_lapic *l = v->lapic;
-
-	if (l && hrtimer_try_to_cancel(&l->timer) == 1)
-		hrtimer_start_expires(&l->timer, HRTIMER_MODE_ABS_PINNED_HARD);
+	l->deadline = 0;
+	/*
+	 * A one-shot timer at 0 has expired, and nobody knows whether the guest
+	 * got its interrupt: once too often is better than never.
+	 */
+	if (!count && !is_periodic(l))
+		lapic_count_start(l, 1);
+	else
+		lapic_count_start(l, count_to_ns(l, count));
 }

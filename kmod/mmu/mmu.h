@@ -7,11 +7,26 @@
  * different vCPUs run side by side; what the notifier drops is gone from all
  * vCPUs when the notifier returns.
  *
- * Locking: mmu.lock read: install entries (cmpxchg) and allocate tables;
- * mmu.lock write: clear or weaken entries, free tables. The notifier takes it
- * for writing. A fault samples mmu.seq before it asks the host for the page
- * and gives up when an invalidation happened since (mmu_notifier_retry's
- * idea): seq changes under mmu.lock write; inval_count > 0 while one runs.
+ * Locking: mmu.lock read: install entries and permissions (cmpxchg), hang in
+ * tables; mmu.lock write: clear or weaken entries, take tables out. The notifier
+ * takes it for writing, a fault for reading with IRQs off, and never across
+ * mezz_flush_all(): that waits for CPUs which may wait for the lock.
+ *
+ * Faults against invalidations: a fault reads the host's page table and
+ * installs its entry under one mmu.lock read section, with no invalidation of
+ * that address under way (inval_count, inval_start, inval_end). An
+ * invalidation that begins later waits for the lock and then finds the entry;
+ * one that ended earlier has changed the host's page table before the fault
+ * looked. So nothing has to be sampled and compared, and no page is held.
+ *
+ * Dirtiness: a second-stage entry is writable only while the host's entry is
+ * writable and dirty (a write fault sets that bit, see host/mm.c). Whenever the
+ * host cleans or write-protects an entry it tells the notifier first, which
+ * drops ours. So the host's accounting of dirty pages is never bypassed.
+ *
+ * More permission in an entry needs no TLB flush: a CPU that faults on a cached
+ * translation walks the tables again (APM 2, "Nested Paging"; SDM 3,
+ * "Invalidation of cached information: EPT violations").
  */
 #ifndef MEZZ_MMU_H
 #define MEZZ_MMU_H
@@ -20,6 +35,7 @@
 #include <linux/types.h>
 #include <linux/kvm.h>
 
+struct kvm_enable_cap;
 struct mezz_vm;
 struct mezz_vcpu;
 
@@ -47,11 +63,13 @@ struct mezz_slot {
  * struct mezz_slots - all slots of a VM, replaced as a whole (SRCU)
  * @generation: changes with every replacement; caches compare it
  * @n: how many
+ * @hint: index of the last one found; a guess that anybody may overwrite
  * @slot: sorted by gfn, disjoint
  */
 struct mezz_slots {
 	u64 generation;
 	unsigned int n;
+	unsigned int hint;
 	struct mezz_slot *slot[];
 };
 
@@ -68,28 +86,37 @@ struct mezz_slots {
  * @accessed: accessed bit set by hardware, or 0
  * @dirty: dirty bit set by hardware, or 0
  * @addr: mask of the physical address
+ * @uncached: bits of a leaf for memory that the host does not map write-back
  */
 struct mezz_pt_format {
 	u64 present, table, leaf, large, read, write, exec, nx, accessed, dirty, addr;
+	u64 uncached;
 };
 
 /**
  * struct mezz_mmu - second-stage tables of a VM
  * @lock: see top of file
  * @root: kernel virtual address of the top table page
- * @root_hpa: its host physical address
- * @seq: number of completed invalidations
- * @inval_count: invalidations under way
+ * @root_hpa: its host physical address, with the encryption bit if the host
+ *	sets it
+ * @inval_count: invalidations under way; with @lock
  * @inval_start: first HVA of those
  * @inval_end: last HVA + 1 of those
+ * @leaving: a slot that is in vm->slots no more but whose entries may still
+ *	exist, so the notifier has to look at it too; with @lock
+ * @nr_pages: what KVM_SET_NR_MMU_PAGES said; limits nothing
+ * @manual_protect: KVM_DIRTY_LOG_* bits of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+ *	written with vm->slots_lock
  */
 struct mezz_mmu {
 	rwlock_t lock;
 	u64 *root;
 	u64 root_hpa;
-	unsigned long seq;
 	unsigned long inval_count;
 	unsigned long inval_start, inval_end;
+	struct mezz_slot *leaving;
+	unsigned long nr_pages;
+	u64 manual_protect;
 };
 
 /* What mezz_mmu_fault says. */
@@ -101,9 +128,13 @@ enum mezz_fault {
 	MEZZ_FAULT_SIGNAL,	/* a signal is pending: -EINTR */
 };
 
-/* VM life cycle. [P] */
+/*
+ * VM life cycle. [P] From init to destroy the notifier may call
+ * mezz_flush_all(): vCPUs have to be freed after destroy, which also frees the
+ * slots.
+ */
 int mezz_mmu_init(struct mezz_vm *vm);
-void mezz_mmu_destroy(struct mezz_vm *vm);	/* also frees slots */
+void mezz_mmu_destroy(struct mezz_vm *vm);
 
 /**
  * mezz_mmu_fault() - settle a second-stage fault
@@ -118,7 +149,7 @@ enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access);
 struct mezz_slot *mezz_slot_find(struct mezz_vm *vm, u64 gfn);
 /* HVA of a frame, or 0 if no slot (or @write and it is read-only). */
 unsigned long mezz_gfn_hva(struct mezz_vm *vm, u64 gfn, bool write);
-/* Set the dirty bit of a frame if its slot logs. Any context. */
+/* Set the dirty bit of a frame if its slot logs, after writing. Any context. */
 void mezz_mark_dirty(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn);
 
 /**
@@ -149,12 +180,14 @@ int mezz_guest_cmpxchg(struct mezz_vcpu *v, u64 gpa, void *old, const void *new,
 int mezz_guest_write_vm(struct mezz_vm *vm, u64 gpa, const void *buf, unsigned int len);
 
 /*
- * VM ioctls of this folder: SET_USER_MEMORY_REGION, GET_DIRTY_LOG (and
- * CLEAR_DIRTY_LOG when complete), SET_NR_MMU_PAGES/GET_NR_MMU_PAGES.
+ * VM ioctls of this folder: SET_USER_MEMORY_REGION, GET_DIRTY_LOG,
+ * CLEAR_DIRTY_LOG, SET_NR_MMU_PAGES, GET_NR_MMU_PAGES.
  * Return: -ENOIOCTLCMD when @cmd is none of them.
  */
 long mezz_mmu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
 /* KVM_CHECK_EXTENSION of this folder; -1: not mine. */
 long mezz_mmu_cap(struct mezz_vm *vm, unsigned long cap);
+/* KVM_ENABLE_CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2): 0 or -EINVAL. [P] */
+long mezz_mmu_enable_manual_protect(struct mezz_vm *vm, const struct kvm_enable_cap *cap);
 
 #endif

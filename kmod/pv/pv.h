@@ -22,6 +22,8 @@ void mezz_pv_update_clock(struct mezz_vcpu *v);
 void mezz_pv_update_steal(struct mezz_vcpu *v);
 /* The vCPU's thread is about to sleep or leave to user space: set preempted. */
 void mezz_pv_preempted(struct mezz_vcpu *v);
+/* [A] A section opens on another CPU than the last: is the clock still right? */
+void mezz_pv_migrated(struct mezz_vcpu *v);
 /* PV MSRs (0x11, 0x12, 0x4b564d00-ff): 0, 1: #GP, 2: not mine. [S] */
 int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host);
 int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host);

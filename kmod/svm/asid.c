@@ -6,6 +6,8 @@
  * new generation begins and the TLB is flushed once; a vCPU whose ASID is of an
  * older generation, or of another CPU, takes a new one. So no vCPU ever has to
  * know what happened to translations it left behind on a CPU.
+ *
+ * Locking: IRQs off on the CPU whose struct svm_cpu is used.
  */
 #include "svm.h"
 
@@ -27,8 +29,17 @@ void svm_flush_tlb(struct mezz_vcpu *v)
 
 	if (!v->atomic)
 		svm->asid_gen = 0;	/* the next section takes a new one */
-	else if (svm_has.flush_by_asid)
-		svm->vmcb->c.tlb_ctl = SVM_TLB_FLUSH_ASID;
-	else
+	else if (!svm_has.flush_by_asid)
 		svm_get_asid(svm, this_cpu_ptr(&svm_cpu));
+	else if (svm->vmcb->c.tlb_ctl != SVM_TLB_FLUSH_ALL)
+		svm->vmcb->c.tlb_ctl = SVM_TLB_FLUSH_ASID;
+}
+
+void svm_flush_undone(struct svm_vcpu *svm, struct svm_cpu *cpu)
+{
+	/* ASIDs of this generation may have old translations: begin another. */
+	if (svm->vmcb->c.tlb_ctl == SVM_TLB_FLUSH_ALL)
+		cpu->next_asid = svm_has.asids;
+	svm->asid_gen = 0;
+	svm->vmcb->c.tlb_ctl = SVM_TLB_NOTHING;
 }

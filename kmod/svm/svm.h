@@ -15,10 +15,13 @@
 #ifndef MEZZ_SVM_H
 #define MEZZ_SVM_H
 
+#include <linux/bits.h>
 #include <linux/build_bug.h>
+#include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
+#include <asm/io.h>
 #include "../vcpu.h"
 
 /* --- control block: control area --- */
@@ -70,11 +73,9 @@ static_assert(SVM_I_SHUTDOWN == 127 && SVM_I_RDPRU == 142);
 /* int_ctl */
 #define SVM_V_TPR		0x0fu
 #define SVM_V_IRQ		BIT(8)
-#define SVM_V_NMI_MASK		BIT(12)
 #define SVM_V_PRIO_SHIFT	16
 #define SVM_V_IGN_TPR		BIT(20)
 #define SVM_V_INTR_MASKING	BIT(24)
-#define SVM_V_NMI_ENABLE	BIT(26)
 
 /* int_state */
 #define SVM_SHADOW		BIT(0)	/* interrupt shadow, of STI and of MOV SS alike */
@@ -92,10 +93,14 @@ static_assert(SVM_I_SHUTDOWN == 127 && SVM_I_RDPRU == 142);
 #define SVM_EV_ERR		BIT(11)
 #define SVM_EV_VALID		BIT(31)
 
+/* exit_info_1 of MSR */
+#define SVM_MSR_WRITE		BIT(0)
+
 /* exit_info_1 of IOIO: APM2, "IOIO Intercept" */
 #define SVM_IOIO_IN		BIT(0)
 #define SVM_IOIO_STRING		BIT(2)
 #define SVM_IOIO_SIZE_SHIFT	4	/* 1, 2, 4: bytes */
+#define SVM_IOIO_SIZE		7u
 #define SVM_IOIO_PORT_SHIFT	16
 
 /* exit_info_1 of a nested page fault: APM2, "Nested versus Guest Page Faults" */
@@ -215,8 +220,11 @@ enum svm_exit {
 	SVM_EXIT_INTR = 0x60,		/* from here as the intercepts, from SVM_I_INTR */
 	SVM_EXIT_MSR = 0x7c,
 	SVM_EXIT_NPF = 0x400,
-	SVM_EXIT_NR = 0xa4,		/* rows of the exit table, NPF has its own */
+	SVM_EXIT_NR = 0xa5,		/* rows of the exit table, NPF has its own */
 };
+
+/* VMRUN refused the control block. */
+#define SVM_EXIT_INVALID	0xffffffffu
 
 /* The exit code that an intercept from SVM_I_INTR on causes. */
 #define SVM_EXIT_OF(i)		(SVM_EXIT_INTR + SVM_I_##i - SVM_I_INTR)
@@ -237,9 +245,9 @@ struct svm_features {
 	bool pause_filter;
 	bool pause_threshold;
 	bool tsc_ratio;
-	bool vnmi;
 	bool v_spec_ctrl;
 	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
+	bool ibpb;		/* the host wants IBPB between guests */
 	bool tsc_aux;		/* MSR_TSC_AUX exists */
 };
 
@@ -248,11 +256,13 @@ extern struct svm_features svm_has;
 /**
  * struct svm_cpu - one host CPU; touched with IRQs off, on that CPU
  * @hsave: page where VMRUN keeps host state
+ * @host: page of @host_pa
  * @host_pa: control block for VMSAVE and VMLOAD of the host, physical address
  * @asid_gen: generation of the ASIDs in use, never 0
  * @next_asid: first one not handed out in this generation
- * @last: whose guest ran here last
+ * @last: whose guest ran here last; only compared, cleared by any CPU when it dies
  * @tsc_ratio: what MSR_AMD64_TSC_RATIO holds
+ * @tsc_aux: the host's MSR_TSC_AUX
  * @on: switched on by us
  */
 struct svm_cpu {
@@ -263,6 +273,7 @@ struct svm_cpu {
 	u32 next_asid;
 	struct mezz_vcpu *last;
 	u64 tsc_ratio;
+	u64 tsc_aux;
 	bool on;
 };
 
@@ -272,7 +283,6 @@ DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
 #define SVM_POST_INJECTED	BIT(0)	/* an event was injected */
 #define SVM_POST_STEP		BIT(1)	/* RFLAGS.TF is ours */
 #define SVM_POST_IRET		BIT(2)	/* NMI mask ends when iret_rip is left */
-#define SVM_POST_DR		BIT(3)	/* guest DRs are live: DR7 may have changed */
 
 /* svm_vcpu.step: who single-steps the guest */
 #define SVM_STEP_DEBUG		BIT(0)	/* KVM_GUESTDBG_SINGLESTEP */
@@ -288,8 +298,13 @@ DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
  * @post: SVM_POST_*
  * @tpr: V_TPR as we know it
  * @window: a virtual interrupt is posted as an IRQ window
+ * @switch_spec: SPEC_CTRL of host and guest differ
+ * @host_spec: SPEC_CTRL of the host, sampled when the section began
+ * @spec_ctrl: SPEC_CTRL of the guest
  * @cpu: where it ran last, -1: nowhere
  * @asid_gen: generation of the ASID in the control block, 0: none
+ *
+ * Locking: as struct mezz_vcpu, which it extends: vCPU mutex.
  */
 struct svm_vcpu {
 	struct mezz_vcpu v;
@@ -300,8 +315,9 @@ struct svm_vcpu {
 	u32 post;
 	u8 tpr;
 	bool window;
-	bool switch_spec;	/* SPEC_CTRL of host and guest differ */
+	bool switch_spec;
 	u64 host_spec;
+	u64 spec_ctrl;
 	/* --- not touched on every exit --- */
 	int cpu;
 	u64 asid_gen;
@@ -311,15 +327,14 @@ struct svm_vcpu {
 	bool dr_live;		/* guest DR0-3 are in the CPU */
 	bool cr8_write;		/* intercepted: a pending interrupt waits for CR8 */
 	u8 step;		/* SVM_STEP_* */
-	bool step_guest_tf;	/* guest's own TF while we step */
-	bool nmi_masked;	/* without vNMI */
-	bool iret_intercept;
+	bool nmi_masked;
 	bool iret_pending;	/* IRET was seen, it has not been executed */
 	u64 iret_rip;
 	u64 soft_rip;		/* where an injected INTn, INT3, INTO is */
 	bool soft_injected;
+	bool use_tsc_aux;	/* the guest has RDTSCP or RDPID */
+	bool tsc_aux_live;	/* MSR_TSC_AUX is the guest's now */
 	u64 tsc_aux;
-	u64 spec_ctrl;
 	struct page *msrpm;	/* own permission map, NULL: the shared one */
 };
 static_assert(offsetof(struct svm_vcpu, v) == 0);
@@ -351,12 +366,17 @@ static inline void svm_clear_intercept(struct svm_vcpu *svm, unsigned int bit)
 asmlinkage int svm_switch(u64 *r, u64 vmcb_pa, u64 host_pa);
 
 /* caps.c */
-extern struct mezz_pt_format svm_pt_format;
+extern const struct mezz_pt_format svm_pt_format;
 int svm_probe(struct mezz_host *host, char *why, size_t len);
 int svm_setup(void);
 void svm_teardown(void);
 int svm_cpu_on(void);
 void svm_cpu_off(void);
+/* Physical address as hardware wants it of memory that it reads itself. */
+static inline u64 svm_pa(const struct page *page)
+{
+	return page_to_phys(page) | svm_has.me;
+}
 void svm_cpuid_mask(u32 function, u32 index, u32 *regs);
 
 /* vmcb.c */
@@ -364,7 +384,7 @@ int svm_vcpu_create(struct mezz_vcpu *v);
 void svm_vcpu_destroy(struct mezz_vcpu *v);
 void svm_vcpu_reset(struct mezz_vcpu *v, bool init);
 void svm_cpuid_changed(struct mezz_vcpu *v);
-/* Recompute the intercepts from the state they depend on. [S] */
+/* Recompute all intercepts from the state they depend on. [S] */
 void svm_update_intercepts(struct svm_vcpu *svm);
 void svm_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr);
 void svm_update_tsc(struct mezz_vcpu *v);
@@ -377,10 +397,16 @@ extern u64 svm_iopm_pa;
 void svm_load(struct mezz_vcpu *v);
 void svm_unload(struct mezz_vcpu *v);
 int svm_enter(struct mezz_vcpu *v);
+/* The guest's SPEC_CTRL changed inside a section. [A] */
+void svm_spec_changed(struct svm_vcpu *svm);
+/* The guest's TSC_AUX is needed in the CPU. [A] */
+void svm_load_tsc_aux(struct svm_vcpu *svm);
+/* v->tsc_ratio is needed in the CPU. [A] */
+void svm_load_tsc_ratio(struct svm_vcpu *svm);
 
 /* state.c */
 void svm_fetch(struct mezz_vcpu *v, unsigned int what);
-/* Write dirty control and debug registers into the control block. [S] */
+/* Write RSP, control and debug registers that are dirty into the control block. [A] */
 void svm_flush(struct svm_vcpu *svm);
 void svm_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s);
 void svm_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s);
@@ -391,7 +417,11 @@ unsigned int svm_cs_mode(struct mezz_vcpu *v);
 unsigned int svm_insn_len(struct mezz_vcpu *v);
 unsigned int svm_insn_bytes(struct mezz_vcpu *v, u8 *buf);
 void svm_update_debug(struct mezz_vcpu *v);
-/* Section begin and end for the debug registers; first guest access. [A] */
+/*
+ * Put the guest's (or its debugger's) DR0-3 into the CPU and take them back:
+ * when the section begins with breakpoints enabled, or when the guest touches
+ * a debug register; and when the section ends. [A]
+ */
 void svm_dr_load(struct svm_vcpu *svm);
 void svm_dr_unload(struct svm_vcpu *svm);
 
@@ -426,16 +456,19 @@ void svm_step_off(struct svm_vcpu *svm, u8 who);
 extern u64 svm_msrpm_pa;
 int svm_msr_setup(void);
 void svm_msr_teardown(void);
-void svm_msr_reset(struct svm_vcpu *svm);
+void svm_msr_reset(struct svm_vcpu *svm, bool init);
 void svm_msr_destroy(struct svm_vcpu *svm);
 int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
 void svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
-extern const u32 svm_msrs[];
+extern u32 svm_msrs[];	/* filled by svm_msr_list(), ends with 0 */
+void svm_msr_list(void);
 
 /* asid.c */
 void svm_flush_tlb(struct mezz_vcpu *v);
 /* Give @svm an ASID that is valid on this CPU. [A] */
 void svm_get_asid(struct svm_vcpu *svm, struct svm_cpu *cpu);
+/* The section ends and a flush that was asked for has not been done. [A] */
+void svm_flush_undone(struct svm_vcpu *svm, struct svm_cpu *cpu);
 
 #endif

@@ -46,6 +46,45 @@ asm(".pushsection .text\n"
     "jmp guest_return\n"
     ".popsection\n");
 
+/*
+ * guest_user(): RDI the function, RSI its argument, RDX where RSP is kept, RCX the
+ * stack in ring 3, R8 RFLAGS
+ */
+#define USER_RETURN 0xf0
+
+asm(".pushsection .text\n"
+    ".globl guest_user, guest_user_back\n"
+    "guest_user:\n"
+    "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+    "mov %rsp, (%rdx)\n"
+    "lea user_call(%rip), %rax\n"
+    "pushq $0x3b; push %rcx\n"
+    "push %r8\n"
+    "pushq $0x43; push %rax\n"
+    "iretq\n"
+    "user_call: mov %rdi, %rax; mov %rsi, %rdi; call *%rax; int $0xf0\n"
+    "guest_user_back:\n"
+    "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+    "ret\n"
+    ".popsection\n");
+
+uint64_t guest_user(uint64_t (*fn)(uint64_t), uint64_t arg, uint64_t *rsp, void *stack,
+		    uint64_t rflags);
+extern char guest_user_back[];
+
+uint64_t g_user_flags(uint64_t (*fn)(uint64_t), uint64_t arg, uint64_t rflags)
+{
+	struct guest_cpu *cpu = g_cpu();
+
+	return guest_user(fn, arg, &cpu->kernel_rsp, cpu->user_stack + sizeof(cpu->user_stack),
+			  rflags);
+}
+
+uint64_t g_user(uint64_t (*fn)(uint64_t), uint64_t arg)
+{
+	return g_user_flags(fn, arg, g_rflags() | 0x3000);
+}
+
 void guest_trap(struct guest_regs *r);
 
 void guest_trap(struct guest_regs *r)
@@ -65,6 +104,13 @@ void guest_trap(struct guest_regs *r)
 			cpu->cr2 = G_READ_CR(2);
 		r->rip = cpu->fixup;
 		cpu->fixup = 0;
+		return;
+	}
+	if (r->vector == USER_RETURN && (r->cs & 3)) {
+		r->rip = (uintptr_t)guest_user_back;
+		r->cs = SEL_CODE64;
+		r->ss = 0;
+		r->rsp = cpu->kernel_rsp;
 		return;
 	}
 	if (r->vector >= 32) {

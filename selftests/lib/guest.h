@@ -57,9 +57,11 @@ struct guest_cpu {
 	uint64_t fail_line, got, want;
 	volatile uint64_t irqs[256]; /* taken, by vector */
 	void (*handler[256])(struct guest_regs *r);
+	uint64_t kernel_rsp; /* of g_user() */
 	uint64_t gdt[12];
 	uint8_t tss[104] __attribute__((aligned(16)));
 	uint8_t df_stack[4096] __attribute__((aligned(16)));
+	uint8_t user_stack[4096] __attribute__((aligned(16)));
 	uint8_t stack[16384] __attribute__((aligned(16)));
 };
 
@@ -159,6 +161,14 @@ void g_fail(const char *file, int line, const char *what, uint64_t got, uint64_t
 		g_cpu()->vector;                               \
 	})
 
+/*
+ * Calls @fn in ring 3, with IOPL 3 so that it can use ports. It must return; it
+ * may fault (G_TRY).
+ */
+uint64_t g_user(uint64_t (*fn)(uint64_t), uint64_t arg);
+/* The same with other RFLAGS; without IOPL 3 it cannot report failures. */
+uint64_t g_user_flags(uint64_t (*fn)(uint64_t), uint64_t arg, uint64_t rflags);
+
 /* --- registers --- */
 
 static inline uint64_t g_rdmsr(uint32_t msr)
@@ -247,6 +257,17 @@ static inline void g_cli(void)
 static inline void g_sti_hlt_cli(void)
 {
 	asm volatile("sti; hlt; cli" : : : "memory");
+}
+
+/* Until *p is @value; false after @limit turns. */
+static inline bool g_spin_until(volatile uint32_t *p, uint32_t value, uint64_t limit)
+{
+	while (*p != value) {
+		if (!limit--)
+			return false;
+		asm volatile("pause" : : : "memory");
+	}
+	return true;
 }
 
 static inline void g_pause(void)

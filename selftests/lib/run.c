@@ -116,6 +116,27 @@ uint64_t vcpu_run_sync(struct vcpu *v)
 	}
 }
 
+uint8_t mmio_ram[MMIO_RAM_SIZE];
+volatile unsigned int mmio_reads, mmio_writes;
+
+bool vcpu_mmio_ram(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint64_t at = run->mmio.phys_addr - MMIO_BASE;
+
+	if (run->exit_reason != KVM_EXIT_MMIO || at > MMIO_RAM_SIZE || run->mmio.len > 8 ||
+	    at + run->mmio.len > MMIO_RAM_SIZE)
+		return false;
+	if (run->mmio.is_write) {
+		memcpy(mmio_ram + at, run->mmio.data, run->mmio.len);
+		mmio_writes++;
+	} else {
+		memcpy(run->mmio.data, mmio_ram + at, run->mmio.len);
+		mmio_reads++;
+	}
+	return true;
+}
+
 static void *run_thread(void *v)
 {
 	return (void *)(uintptr_t)vcpu_run(v);

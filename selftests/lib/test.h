@@ -198,6 +198,15 @@ void vcpu_join(struct vcpu *v);
 bool vcpu_is_sync(struct vcpu *v, uint64_t *n);
 void vcpu_print(struct vcpu *v, const char *title);
 
+/*
+ * on_exit of guests for whom 16 KiB at MMIO_BASE are to look like RAM: mmio_ram
+ * is what is there. It counts the exits.
+ */
+#define MMIO_RAM_SIZE 0x4000u
+extern uint8_t mmio_ram[MMIO_RAM_SIZE];
+extern volatile unsigned int mmio_reads, mmio_writes;
+bool vcpu_mmio_ram(struct vcpu *v);
+
 void vcpu_get_regs(struct vcpu *v, struct kvm_regs *regs);
 void vcpu_set_regs(struct vcpu *v, const struct kvm_regs *regs);
 void vcpu_get_sregs(struct vcpu *v, struct kvm_sregs *sregs);

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The dirty log of a slot: which pages were written since somebody looked.
+ *
+ * While a slot logs it is mapped by 4 KiB entries, and an entry is writable
+ * only after a write fault, which sets the page's bit under the same mmu.lock.
+ * To take the log: clear bits and write-protect their pages under the lock,
+ * flush, hand out what was cleared. A write through a stale TLB entry before
+ * the flush belongs to the log being taken, whose pages user space reads later.
+ * Writes by this module set the bit after the data (mezz_mark_dirty).
+ *
+ * With KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_GET_DIRTY_LOG only copies, and
+ * KVM_CLEAR_DIRTY_LOG clears what user space names.
+ *
+ * The bitmap has a second half, in which the log being handed out is kept.
+ */
+#include <linux/bitmap.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "mmu/table.h"
+#include "vm.h"
+
+/* Words of the bitmap (of 64 pages each) for which mmu.lock is held at once. */
+#define CHUNK	256ul
+
+static unsigned long words(u64 npages)
+{
+	return BITS_TO_LONGS(npages);
+}
+
+int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot)
+{
+	slot->dirty = kvcalloc(words(slot->npages), 2 * sizeof(long), GFP_KERNEL_ACCOUNT);
+	if (!slot->dirty)
+		return -ENOMEM;
+	if (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)
+		bitmap_set(slot->dirty, 0, slot->npages);
+	return 0;
+}
+
+void mezz_dirty_free(struct mezz_slot *slot)
+{
+	kvfree(slot->dirty);
+	slot->dirty = NULL;
+}
+
+void mezz_mark_dirty(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn)
+{
+	/* A locked operation even if it is set: the data goes first. */
+	if (slot->dirty)
+		set_bit(gfn - slot->gfn, slot->dirty);
+}
+
+/* Large mappings go; they come back as 4 KiB ones. */
+void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot)
+{
+	u64 gfn, end = slot->gfn + slot->npages;
+	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+
+	for (gfn = slot->gfn; gfn < end; gfn += CHUNK * BITS_PER_LONG) {
+		write_lock(&vm->mmu.lock);
+		mezz_pt_protect(vm, gfn, min(end, gfn + CHUNK * BITS_PER_LONG), &zap);
+		write_unlock(&vm->mmu.lock);
+		cond_resched();
+	}
+	mezz_zap_done(vm, &zap);
+}
+
+/* mmu.lock held for writing. Write-protect the pages of the bits in @mask. */
+static void protect_mask(struct mezz_vm *vm, u64 gfn, unsigned long mask, struct mezz_zap *zap)
+{
+	while (mask) {
+		unsigned int bit = __ffs(mask);
+
+		mezz_pt_protect(vm, gfn + bit, gfn + bit + 1, zap);
+		mask &= mask - 1;
+	}
+}
+
+/* Take all bits out of the log into its second half. slots_lock held. */
+static void take_log(struct mezz_vm *vm, struct mezz_slot *slot)
+{
+	unsigned long n = words(slot->npages), i, end;
+	unsigned long *taken = slot->dirty + n;
+	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+
+	for (i = 0; i < n; i = end) {
+		end = min(n, i + CHUNK);
+		write_lock(&vm->mmu.lock);
+		for (; i < end; i++) {
+			taken[i] = READ_ONCE(slot->dirty[i]) ? xchg(&slot->dirty[i], 0) : 0;
+			protect_mask(vm, slot->gfn + i * BITS_PER_LONG, taken[i], &zap);
+		}
+		write_unlock(&vm->mmu.lock);
+		cond_resched();
+	}
+	mezz_zap_done(vm, &zap);
+}
+
+/* The logging slot with number @id. slots_lock held. */
+static struct mezz_slot *find_log(struct mezz_vm *vm, u32 id)
+{
+	struct mezz_slot *slot;
+
+	if (id >= MEZZ_MAX_SLOTS)
+		return ERR_PTR(-EINVAL);
+	slot = mezz_slot_by_id(vm, id);
+	if (!slot || !slot->dirty)
+		return ERR_PTR(-ENOENT);
+	return slot;
+}
+
+static long get_log(struct mezz_vm *vm, const struct kvm_dirty_log *log)
+{
+	struct mezz_slot *slot = find_log(vm, log->slot);
+	unsigned long *from, n;
+
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
+	n = words(slot->npages);
+	from = slot->dirty;
+	if (!vm->mmu.manual_protect) {
+		take_log(vm, slot);
+		from += n;
+	}
+	return copy_to_user(log->dirty_bitmap, from, n * sizeof(long)) ? -EFAULT : 0;
+}
+
+long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp)
+{
+	struct kvm_dirty_log log;
+	long r;
+
+	if (copy_from_user(&log, argp, sizeof(log)))
+		return -EFAULT;
+	mutex_lock(&vm->slots_lock);
+	r = get_log(vm, &log);
+	mutex_unlock(&vm->slots_lock);
+	return r;
+}
+
+static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
+{
+	struct mezz_slot *slot = find_log(vm, log->slot);
+	unsigned long n = words(log->num_pages), i, end, *mask, *dirty;
+	u64 gfn;
+	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
+	/* Whole words, except at the slot's end. */
+	if (log->first_page > slot->npages || log->num_pages > slot->npages - log->first_page ||
+	    (log->num_pages < slot->npages - log->first_page &&
+	     log->num_pages % BITS_PER_LONG))
+		return -EINVAL;
+	dirty = slot->dirty + log->first_page / BITS_PER_LONG;
+	mask = slot->dirty + words(slot->npages);
+	if (copy_from_user(mask, log->dirty_bitmap, n * sizeof(long)))
+		return -EFAULT;
+	gfn = slot->gfn + log->first_page;
+	for (i = 0; i < n; i = end) {
+		end = min(n, i + CHUNK);
+		write_lock(&vm->mmu.lock);
+		for (; i < end; i++, gfn += BITS_PER_LONG) {
+			if (!mask[i])
+				continue;
+			mask[i] &= atomic_long_fetch_andnot(mask[i], (atomic_long_t *)&dirty[i]);
+			protect_mask(vm, gfn, mask[i], &zap);
+		}
+		write_unlock(&vm->mmu.lock);
+		cond_resched();
+	}
+	mezz_zap_done(vm, &zap);
+	return 0;
+}
+
+long mezz_clear_dirty_log(struct mezz_vm *vm, void __user *argp)
+{
+	struct kvm_clear_dirty_log log;
+	long r;
+
+	if (copy_from_user(&log, argp, sizeof(log)))
+		return -EFAULT;
+	if (log.slot >= MEZZ_MAX_SLOTS || log.first_page % BITS_PER_LONG)
+		return -EINVAL;
+	mutex_lock(&vm->slots_lock);
+	r = clear_log(vm, &log);
+	mutex_unlock(&vm->slots_lock);
+	return r;
+}
+
+long mezz_mmu_enable_manual_protect(struct mezz_vm *vm, const struct kvm_enable_cap *cap)
+{
+	u64 allowed = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+
+	if (cap->args[0] & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
+		allowed |= KVM_DIRTY_LOG_INITIALLY_SET;
+	if (cap->args[0] & ~allowed)
+		return -EINVAL;
+	mutex_lock(&vm->slots_lock);
+	vm->mmu.manual_protect = cap->args[0];
+	mutex_unlock(&vm->slots_lock);
+	return 0;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM hypercalls: number in RAX, arguments in RBX, RCX, RDX, RSI, answer in
+ * RAX (Documentation/virt/kvm/x86/hypercalls.rst of the kernel).
+ */
+#include <linux/pid.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+
+#include "irq/irq.h"
+#include "pv/internal.h"
+#include "pv/pv.h"
+
+/* Give the CPU to the vCPU with this APIC ID, which somebody waits for. */
+static void yield_to_vcpu(struct mezz_vcpu *v, u32 apic_id)
+{
+	struct mezz_vcpu *target = mezz_vcpu_by_apic_id(v->vm, apic_id);
+	struct task_struct *task;
+
+	/* One that is in a section runs already, or is about to. */
+	if (!target || target == v || READ_ONCE(target->mode) == MEZZ_IN_SECTION)
+		return;
+	rcu_read_lock();
+	task = get_pid_task(rcu_dereference(target->pid), PIDTYPE_PID);
+	rcu_read_unlock();
+	if (!task)
+		return;
+	yield_to(task, true);
+	put_task_struct(task);
+}
+
+static int answer(struct mezz_vcpu *v, bool is64, long ret)
+{
+	mezz_set_gpr(v, MEZZ_RAX, is64 ? ret : (u32)ret);
+	return MEZZ_RESUME;
+}
+
+int mezz_pv_hypercall(struct mezz_vcpu *v)
+{
+	u64 nr = v->r[MEZZ_RAX], a0 = v->r[MEZZ_RBX], a1 = v->r[MEZZ_RCX];
+	u64 a2 = v->r[MEZZ_RDX], a3 = v->r[MEZZ_RSI];
+	bool is64 = mezz_64bit(v);
+
+	if (!is64) {
+		nr = (u32)nr;
+		a0 = (u32)a0;
+		a1 = (u32)a1;
+		a2 = (u32)a2;
+		a3 = (u32)a3;
+	}
+	if (unlikely(mezz_engine->cpl(v)))
+		return answer(v, is64, -KVM_EPERM);
+	switch (nr) {
+	case KVM_HC_VAPIC_POLL_IRQ:
+		return answer(v, is64, 0);
+	case KVM_HC_KICK_CPU:
+		mezz_pv_kick(v->vm, a1);
+		return answer(v, is64, 0);
+	case KVM_HC_SEND_IPI:
+		return answer(v, is64, mezz_pv_send_ipi(v->vm, a0, a1, a2, a3, is64));
+	case KVM_HC_SCHED_YIELD:
+		if (v->atomic)
+			return MEZZ_SLOW;
+		yield_to_vcpu(v, a0);
+		return answer(v, is64, 0);
+	case KVM_HC_CLOCK_PAIRING:
+		if (v->atomic)
+			return MEZZ_SLOW;
+		return answer(v, is64, pv_clock_pairing(v, a0, a1));
+	default:
+		return answer(v, is64, -KVM_ENOSYS);
+	}
+}

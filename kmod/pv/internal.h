@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of pv/ share: the state of the paravirtual interfaces.
+ *
+ * Locking: struct mezz_pv_vcpu belongs to the vCPU mutex; struct mezz_pv_vm
+ * has a spinlock, taken in process context and around nothing that sleeps.
+ */
+#ifndef MEZZ_PV_INTERNAL_H
+#define MEZZ_PV_INTERNAL_H
+
+#include <linux/kvm_para.h>
+#include <linux/spinlock.h>
+#include "../vcpu.h"
+
+/**
+ * struct mezz_pv_vm - the VM's clock
+ * @lock: guards the rest
+ * @stable: the clock is a function of the host's TSC alone
+ * @base_tsc: with @stable: host TSC at which the clock read @base_ns
+ * @base_ns: see @base_tsc
+ * @offset: without @stable: clock minus the host's boot-time clock
+ * @wall_msr: MSR_KVM_WALL_CLOCK as written last
+ */
+struct mezz_pv_vm {
+	spinlock_t lock;
+	bool stable;
+	u64 base_tsc, base_ns;
+	s64 offset;
+	u64 wall_msr;
+};
+
+/**
+ * struct mezz_pv_vcpu - paravirtual interfaces of a vCPU
+ * @clock_msr: MSR_KVM_SYSTEM_TIME
+ * @steal_msr: MSR_KVM_STEAL_TIME
+ * @eoi_msr: MSR_KVM_PV_EOI_EN
+ * @poll_msr: MSR_KVM_POLL_CONTROL
+ * @write_wall: the guest waits for its wall clock
+ * @stopped: tell the guest that it was stopped
+ * @preempted: the guest's record may say that this vCPU is not running
+ * @last_delay: the thread's time in run queues that was accounted
+ */
+struct mezz_pv_vcpu {
+	u64 clock_msr, steal_msr, eoi_msr, poll_msr;
+	bool write_wall;
+	bool stopped;
+	bool preempted;
+	u64 last_delay;
+};
+
+/* clock.c */
+void pv_clock_init(struct mezz_pv_vm *p);
+/* The host's TSC may have been found unreliable: leave the stable mode then. */
+void pv_clock_check(struct mezz_vm *vm);
+/* KVM_HC_CLOCK_PAIRING with its arguments; may sleep. A hypercall's answer. */
+long pv_clock_pairing(struct mezz_vcpu *v, u64 gpa, u64 type);
+long pv_get_clock(struct mezz_vm *vm, void __user *argp);
+long pv_set_clock(struct mezz_vm *vm, void __user *argp);
+
+/* steal.c */
+/* 0, or 1: #GP */
+int pv_steal_set_msr(struct mezz_vcpu *v, u64 data);
+
+#endif

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MSRs that live in the control block or in the CPU's speculation controls, and
+ * the MSR permission map.
+ *
+ * Nearly all vCPUs share one map, in which the guest reaches directly what
+ * VMLOAD and VMSAVE switch anyway; everything else exits. A vCPU for which the
+ * core wants something else gets a copy.
+ *
+ * Left out: last-branch recording is off, so its MSRs read as 0 and DEBUGCTL has
+ * no effect; SVM's own MSRs do not exist for the guest.
+ *
+ * Locking: the vCPU mutex; the shared map never changes after setup.
+ */
+#include <linux/gfp.h>
+#include <linux/string.h>
+#include <asm/msr.h>
+#include <asm/msr-index.h>
+
+#include "../cpu/cpu.h"
+#include "svm.h"
+
+#define PAT_RESET	0x0007040600070406ull
+
+/* Two bits for each of 3 * 8192 MSRs: APM2, "MSR Intercepts". */
+#define MSRPM_ORDER	1
+#define MSRPM_SIZE	(PAGE_SIZE << MSRPM_ORDER)
+#define MSRPM_READ	1u
+#define MSRPM_WRITE	2u
+
+/* DEBUGCTL bits that every CPU with SVM has. */
+#define DEBUGCTL_VALID	0x3full
+
+u64 svm_msrpm_pa;
+static struct page *shared_msrpm;
+
+/* Switched by VMLOAD and VMSAVE, any value that the CPU accepts is harmless. */
+static const u32 direct[] = {
+	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+	MSR_FS_BASE, MSR_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+};
+
+/* MSRs for KVM_GET_MSR_INDEX_LIST, with room for two conditional ones and the end. */
+static const u32 listed[] = {
+	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+	MSR_IA32_CR_PAT, MSR_IA32_DEBUGCTLMSR,
+};
+
+u32 svm_msrs[ARRAY_SIZE(listed) + 3];
+
+void svm_msr_list(void)
+{
+	unsigned int n = ARRAY_SIZE(listed);
+
+	memcpy(svm_msrs, listed, sizeof(listed));
+	if (svm_has.tsc_aux)
+		svm_msrs[n++] = MSR_TSC_AUX;
+	if (svm_has.spec_ctrl)
+		svm_msrs[n++] = MSR_IA32_SPEC_CTRL;
+	svm_msrs[n] = 0;
+}
+
+/* --- permission map --- */
+
+static void permit(u8 *map, u32 msr, bool intercept_read, bool intercept_write)
+{
+	unsigned int bit;
+	u8 bits;
+
+	if (msr < 0x2000)
+		bit = 0;
+	else if (msr >= 0xc0000000 && msr < 0xc0002000)
+		bit = 0x4000;
+	else if (msr >= 0xc0010000 && msr < 0xc0012000)
+		bit = 0x8000;
+	else
+		return;		/* always intercepted */
+	bit += (msr & 0x1fff) * 2;
+	bits = (intercept_read ? MSRPM_READ : 0) | (intercept_write ? MSRPM_WRITE : 0);
+	map += bit / 8;
+	*map = (*map & ~(3u << bit % 8)) | bits << bit % 8;
+}
+
+int svm_msr_setup(void)
+{
+	unsigned int i;
+	u8 *map;
+
+	shared_msrpm = alloc_pages(GFP_KERNEL, MSRPM_ORDER);
+	if (!shared_msrpm)
+		return -ENOMEM;
+	map = page_address(shared_msrpm);
+	memset(map, 0xff, MSRPM_SIZE);
+	for (i = 0; i < ARRAY_SIZE(direct); i++)
+		permit(map, direct[i], false, false);
+	svm_msrpm_pa = svm_pa(shared_msrpm);
+	return 0;
+}
+
+void svm_msr_teardown(void)
+{
+	if (shared_msrpm)
+		__free_pages(shared_msrpm, MSRPM_ORDER);
+	shared_msrpm = NULL;
+}
+
+void svm_msr_destroy(struct svm_vcpu *svm)
+{
+	if (svm->msrpm)
+		__free_pages(svm->msrpm, MSRPM_ORDER);
+	svm->msrpm = NULL;
+}
+
+/* Without memory for a map of its own, the vCPU goes on with more exits. */
+void svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
+{
+	struct svm_vcpu *svm = to_svm(v);
+
+	if (!svm->msrpm) {
+		gfp_t gfp = v->atomic ? GFP_ATOMIC | __GFP_NOWARN : GFP_KERNEL_ACCOUNT;
+
+		svm->msrpm = alloc_pages(gfp, MSRPM_ORDER);
+		if (!svm->msrpm)
+			return;
+		memcpy(page_address(svm->msrpm), page_address(shared_msrpm), MSRPM_SIZE);
+		svm->vmcb->c.msrpm_pa = svm_pa(svm->msrpm);
+	}
+	permit(page_address(svm->msrpm), msr, read, write);
+	svm_unclean(svm, SVM_CLEAN_IOPM);
+}
+
+/* --- values --- */
+
+void svm_msr_reset(struct svm_vcpu *svm, bool init)
+{
+	struct svm_save *s = &svm->vmcb->s;
+
+	s->dbgctl = 0;
+	svm->spec_ctrl = 0;
+	s->spec_ctrl = 0;
+	if (init)
+		return;
+	s->star = 0;
+	s->lstar = 0;
+	s->cstar = 0;
+	s->sfmask = 0;
+	s->kernel_gs_base = 0;
+	s->sysenter_cs = 0;
+	s->sysenter_esp = 0;
+	s->sysenter_eip = 0;
+	s->g_pat = PAT_RESET;
+	svm->tsc_aux = 0;
+}
+
+/* Where in the control block an MSR is that needs no thought. */
+static u64 *plain(struct svm_save *s, u32 msr)
+{
+	switch (msr) {
+	case MSR_STAR:
+		return &s->star;
+	case MSR_LSTAR:
+		return &s->lstar;
+	case MSR_CSTAR:
+		return &s->cstar;
+	case MSR_SYSCALL_MASK:
+		return &s->sfmask;
+	case MSR_KERNEL_GS_BASE:
+		return &s->kernel_gs_base;
+	case MSR_FS_BASE:
+		return &s->fs.base;
+	case MSR_GS_BASE:
+		return &s->gs.base;
+	case MSR_IA32_SYSENTER_CS:
+		return &s->sysenter_cs;
+	case MSR_IA32_SYSENTER_ESP:
+		return &s->sysenter_esp;
+	case MSR_IA32_SYSENTER_EIP:
+		return &s->sysenter_eip;
+	default:
+		return NULL;
+	}
+}
+
+int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct svm_save *s = &svm->vmcb->s;
+	const u64 *p = plain(s, msr);
+
+	if (p) {
+		*data = *p;
+		return 0;
+	}
+	switch (msr) {
+	case MSR_IA32_CR_PAT:
+		*data = s->g_pat;
+		return 0;
+	case MSR_TSC_AUX:
+		*data = svm->tsc_aux;
+		return 0;
+	case MSR_IA32_SPEC_CTRL:
+		if (!svm_has.spec_ctrl)
+			return 1;
+		*data = svm->spec_ctrl;
+		return 0;
+	case MSR_IA32_DEBUGCTLMSR:
+		*data = s->dbgctl;
+		return 0;
+	case MSR_IA32_LASTBRANCHFROMIP:
+	case MSR_IA32_LASTBRANCHTOIP:
+	case MSR_IA32_LASTINTFROMIP:
+	case MSR_IA32_LASTINTTOIP:
+		*data = 0;
+		return 0;
+	default:
+		return 1;
+	}
+}
+
+/* Types 2 and 3 do not exist: a control block with one of them is refused. */
+static bool pat_valid(u64 pat)
+{
+	return !(pat & 0xf8f8f8f8f8f8f8f8ull) && !(pat & ~(pat >> 1) & 0x0202020202020202ull);
+}
+
+static int set_spec_ctrl(struct svm_vcpu *svm, u64 data)
+{
+	if (!svm_has.spec_ctrl)
+		return 1;
+	if (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD))
+		return 2;
+	svm->spec_ctrl = data;
+	svm->vmcb->s.spec_ctrl = data;
+	if (svm->v.atomic)
+		svm_spec_changed(svm);
+	return 0;
+}
+
+int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct svm_save *s = &svm->vmcb->s;
+	u64 *p = plain(s, msr);
+
+	if (p) {
+		*p = data;
+		return 0;
+	}
+	switch (msr) {
+	case MSR_IA32_CR_PAT:
+		if (!pat_valid(data))
+			return 2;
+		s->g_pat = data;
+		svm_unclean(svm, SVM_CLEAN_NP);
+		return 0;
+	case MSR_TSC_AUX:
+		svm->tsc_aux = (u32)data;
+		if (v->atomic)
+			svm_load_tsc_aux(svm);
+		return 0;
+	case MSR_IA32_SPEC_CTRL:
+		return set_spec_ctrl(svm, data);
+	case MSR_IA32_PRED_CMD:
+		if (!boot_cpu_has(X86_FEATURE_IBPB))
+			return 1;
+		if (data & ~(u64)PRED_CMD_IBPB)
+			return 2;
+		if (data)
+			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+		return 0;
+	case MSR_IA32_DEBUGCTLMSR:
+		if (data & ~DEBUGCTL_VALID)
+			return 2;
+		s->dbgctl = data;
+		return 0;
+	default:
+		return 1;
+	}
+}
