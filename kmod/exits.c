@@ -467,6 +467,7 @@ void mezz_skip(struct mezz_vcpu *v, unsigned int len)
 	mezz_set(v, MEZZ_RIP, rip);
 	if (unlikely(mezz_engine->get_shadow(v)))
 		mezz_engine->set_shadow(v, 0);
-	if (unlikely(mezz_get(v, MEZZ_RFLAGS) & X86_EFLAGS_TF))
+	if (unlikely((mezz_get(v, MEZZ_RFLAGS) & X86_EFLAGS_TF) ||
+		     (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)))
 		mezz_singlestep(v);
 }

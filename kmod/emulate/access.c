@@ -24,7 +24,7 @@
 #include "irq/irq.h"
 #include "mmu/mmu.h"
 
-#define DR7_GD	(1ull << 13)
+#define DR7_GD	BIT_ULL(13)
 
 static struct mezz_emul_vcpu *state(struct mezz_emul *e)
 {
@@ -389,30 +389,36 @@ static int flush_out(struct mezz_vcpu *v)
 	return MEZZ_USER;
 }
 
+int emul_exit_mmio_write(struct mezz_vcpu *v, const struct emul_io *io)
+{
+	struct kvm_run *run = v->run;
+
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = io->gpa;
+	run->mmio.len = io->len;
+	run->mmio.is_write = 1;
+	memcpy(run->mmio.data, io->data, sizeof(run->mmio.data));
+	return MEZZ_USER;
+}
+
 int emul_flush(struct mezz_vcpu *v)
 {
 	struct mezz_emul_vcpu *s = v->emul;
-	struct kvm_run *run = v->run;
 	const struct emul_io *io;
 
 	while (s->done < s->nwrite) {
 		io = &s->write[s->done++];
 		if (likely(mezz_mmio_write(v, io->gpa, io->len, io->data)))
 			continue;
-		run->exit_reason = KVM_EXIT_MMIO;
-		run->mmio.phys_addr = io->gpa;
-		run->mmio.len = io->len;
-		run->mmio.is_write = 1;
-		memcpy(run->mmio.data, io->data, sizeof(run->mmio.data));
 		if (s->done < s->nwrite)
 			v->complete = complete_flush;
-		return MEZZ_USER;
+		return emul_exit_mmio_write(v, io);
 	}
 	if (s->out_count)
 		return flush_out(v);
 	if (unlikely(s->exit_tpr)) {
 		s->exit_tpr = false;
-		run->exit_reason = KVM_EXIT_SET_TPR;
+		v->run->exit_reason = KVM_EXIT_SET_TPR;
 		return MEZZ_USER;
 	}
 	return MEZZ_RESUME;

@@ -282,6 +282,7 @@ int emul_decode(struct mezz_vcpu *v)
 	if (len >= 15 && buf[0] == s->code[0] && buf[1] == s->code[1] && s->code_mode == mode)
 		return MEZZ_DECODE_OK;
 	s->code_mode = -1;
+	s->code_len = 0;
 	r = len ? mezz_decode(&s->e.insn, (u8 *)buf, len, mode) : MEZZ_DECODE_MORE;
 	if (r == MEZZ_DECODE_MORE) {
 		r = fetch_decode(v, &s->e.insn, mode, (u8 *)buf, &len);
@@ -290,6 +291,7 @@ int emul_decode(struct mezz_vcpu *v)
 	}
 	s->code[0] = buf[0];
 	s->code[1] = buf[1];
+	s->code_len = min(len, 15u);
 	if (r == MEZZ_DECODE_OK && len >= 15)
 		s->code_mode = mode;
 	return r;

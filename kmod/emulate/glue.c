@@ -27,7 +27,7 @@
 /* Iterations of a string instruction in one go, outside a section. */
 #define REP_MAX		64
 
-#define DR6_BD		(1ull << 13)
+#define DR6_BD		BIT_ULL(13)
 
 int mezz_emul_create(struct mezz_vcpu *v)
 {
@@ -81,15 +81,18 @@ void mezz_emul_forget(struct mezz_vcpu *v)
 static int internal_error(struct mezz_vcpu *v)
 {
 	struct kvm_run *run = v->run;
-	const u8 *code = (const u8 *)v->emul->code;
-	unsigned int n = sizeof(run->emulation_failure.insn_bytes);
+	unsigned int n = v->emul->code_len;
 	u64 info[3];
 
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
-	run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+	run->emulation_failure.flags =
+		n ? KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES : 0;
 	run->emulation_failure.insn_size = n;
-	memcpy(run->emulation_failure.insn_bytes, code, n);
+	/* Behind the last byte there are NOPs. */
+	memset(run->emulation_failure.insn_bytes, 0x90,
+	       sizeof(run->emulation_failure.insn_bytes));
+	memcpy(run->emulation_failure.insn_bytes, v->emul->code, n);
 	mezz_engine->exit_info(v, &info[0], &info[1], &info[2]);
 	/* After flags and the 16 bytes of size and instruction. */
 	memcpy(&run->internal.data[3], info, sizeof(info));
@@ -145,7 +148,7 @@ static int retire(struct mezz_vcpu *v)
 	mezz_set(v, MEZZ_RIP, e->rip);
 	if (unlikely(e->shadow || mezz_engine->get_shadow(v)))
 		mezz_engine->set_shadow(v, e->shadow);
-	if (unlikely(e->trap))
+	if (unlikely(e->trap || (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)))
 		mezz_singlestep(v);
 	return emul_flush(v);
 }
@@ -309,10 +312,9 @@ static int simple_mov(struct mezz_vcpu *v, struct mezz_emul *e)
 			s->write[0].gpa = s->gpa;
 			s->write[0].len = size;
 			memcpy(s->write[0].data, &val, 8);
-			s->nwrite = 1;
-			s->done = 0;
+			s->nwrite = 0;
 			mezz_skip(v, i->len);
-			return emul_flush(v);
+			return emul_exit_mmio_write(v, &s->write[0]);
 		}
 	} else if (i->src == MEZZ_OPND_MEM && i->dst == MEZZ_OPND_REG && !s->gpa_write &&
 		   i->dst_reg != MEZZ_GPR_SP) {

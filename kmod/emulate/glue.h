@@ -68,6 +68,7 @@ struct emul_code_page {
  * @out_port: and where they go
  * @pio_buf: one page
  * @code: bytes that e.insn was decoded from
+ * @code_len: how many of them are known
  * @code_mode: mode it was decoded for, -1: none
  * @pages: translations of code pages
  */
@@ -90,6 +91,7 @@ struct mezz_emul_vcpu {
 	void *pio_buf;
 
 	u64 code[2];
+	u8 code_len;
 	int code_mode;
 	struct emul_code_page pages[EMUL_CODE_PAGES];
 };
@@ -110,8 +112,8 @@ int emul_decode(struct mezz_vcpu *v);
 extern const struct mezz_emul_ops emul_ops;
 /* Perform what waits for the end of the instruction: enum mezz_next. */
 int emul_flush(struct mezz_vcpu *v);
-/* Ask user space for the read that the execution stopped at: fills kvm_run. */
-void emul_exit_mmio_read(struct mezz_vcpu *v, u64 gpa, unsigned int len);
+/* KVM_EXIT_MMIO for a write: MEZZ_USER. */
+int emul_exit_mmio_write(struct mezz_vcpu *v, const struct emul_io *io);
 
 /* --- glue.c --- */
 /* Execute v->emul->e.insn (again): enum mezz_next. */

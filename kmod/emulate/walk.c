@@ -5,34 +5,35 @@
  * Terms and checks are those of SDM 3, chapter "Paging"; APM 2, "Page
  * Translation and Protection" agrees.
  */
+#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include "walk.h"
 
-#define CR0_WP		(1ull << 16)
-#define CR0_PG		(1ull << 31)
-#define CR4_PSE		(1ull << 4)
-#define CR4_PAE		(1ull << 5)
-#define CR4_LA57	(1ull << 12)
-#define CR4_SMEP	(1ull << 20)
-#define CR4_SMAP	(1ull << 21)
-#define EFER_LMA	(1ull << 10)
-#define EFER_NXE	(1ull << 11)
+#define CR0_WP		BIT_ULL(16)
+#define CR0_PG		BIT_ULL(31)
+#define CR4_PSE		BIT_ULL(4)
+#define CR4_PAE		BIT_ULL(5)
+#define CR4_LA57	BIT_ULL(12)
+#define CR4_SMEP	BIT_ULL(20)
+#define CR4_SMAP	BIT_ULL(21)
+#define EFER_LMA	BIT_ULL(10)
+#define EFER_NXE	BIT_ULL(11)
 
-#define PT_P		(1ull << 0)
-#define PT_W		(1ull << 1)
-#define PT_U		(1ull << 2)
-#define PT_A		(1ull << 5)
-#define PT_D		(1ull << 6)
-#define PT_PS		(1ull << 7)
-#define PT_NX		(1ull << 63)
+#define PT_P		BIT_ULL(0)
+#define PT_W		BIT_ULL(1)
+#define PT_U		BIT_ULL(2)
+#define PT_A		BIT_ULL(5)
+#define PT_D		BIT_ULL(6)
+#define PT_PS		BIT_ULL(7)
+#define PT_NX		BIT_ULL(63)
 
 /* Page-fault error code */
-#define ERR_P		(1u << 0)
-#define ERR_W		(1u << 1)
-#define ERR_U		(1u << 2)
-#define ERR_RSVD	(1u << 3)
-#define ERR_I		(1u << 4)
+#define ERR_P		0x01u
+#define ERR_W		0x02u
+#define ERR_U		0x04u
+#define ERR_RSVD	0x08u
+#define ERR_I		0x10u
 
 /* Lost races against other CPUs that set accessed bits. */
 #define MAX_TRIES	16

@@ -90,7 +90,7 @@ void mezz_cpus_put(void)
  * CPU hotplug, on the CPU in question, in its hotplug thread: before the
  * scheduler may place ordinary tasks there, and after it has moved them away.
  */
-static int cpu_online(unsigned int cpu)
+static int hp_online(unsigned int cpu)
 {
 	unsigned long flags;
 	int r = 0;
@@ -104,7 +104,7 @@ static int cpu_online(unsigned int cpu)
 	return r;
 }
 
-static int cpu_offline(unsigned int cpu)
+static int hp_offline(unsigned int cpu)
 {
 	unsigned long flags;
 
@@ -179,7 +179,7 @@ static int cpus_init_pm(void)
 int mezz_cpus_init(void)
 {
 	int r = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "virt/mezz:online",
-					  cpu_online, cpu_offline);
+					  hp_online, hp_offline);
 
 	if (r < 0)
 		return r;

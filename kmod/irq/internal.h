@@ -186,7 +186,6 @@ void mezz_bus_free(struct mezz_vm *vm);
 /* --- the parts of a VM --- */
 struct mezz_irq_vm {
 	enum mezz_irqchip_mode mode;	/* release: set after the chips exist */
-	u32 split_pins;			/* GSIs of user space's IOAPIC */
 	raw_spinlock_t map_lock;
 	struct mezz_apic_map map;
 	struct mezz_routing __rcu *routing;	/* NULL: no route */

@@ -49,8 +49,13 @@ enum { REG_ID, REG_VERSION, REG_ARBITRATION, REG_TABLE = 0x10 };
 
 /**
  * struct mezz_ioapic - the chip
+ * @vm: whose it is
+ * @lock: guards all below
+ * @id: APIC ID register, its four bits
+ * @regsel: IOREGSEL
  * @irr: bit n: the line of pin n is up
  * @sent: bit n: the edge that raised it has been delivered
+ * @rte: redirection table
  * @lines: for each pin, bit n: enum mezz_irq_source n holds it up
  * @raised: how often in a row the pin was up again at its EOI
  * @storm: ends the pause of a pin that was so too often

@@ -119,14 +119,17 @@ static long create_irqchip(struct mezz_vm *vm)
 	return r;
 }
 
+/*
+ * How many pins its IOAPIC has matters to user space alone: it is told of every
+ * level-triggered EOI.
+ */
 int mezz_irq_enable_split(struct mezz_vm *vm, u64 pins)
 {
 	if (pins > MEZZ_MAX_GSI)
 		return -EINVAL;
 	if (mezz_irqchip_any(vm) || vm->nr_vcpus)
 		return -EEXIST;
-	vm->irq->split_pins = pins;
-	/* The number of pins before the mode. */
+	/* Pairs with irqchip_mode(). */
 	smp_store_release(&vm->irq->mode, MEZZ_CHIP_SPLIT);
 	return 0;
 }

@@ -32,8 +32,8 @@ enum mezz_lvt { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERRO
 
 #define LVT_MASKED		BIT(16)
 #define LVT_TIMER_MODE		(3u << 17)
-#define LVT_TIMER_PERIODIC	(1u << 17)
-#define LVT_TIMER_DEADLINE	(2u << 17)
+#define LVT_TIMER_PERIODIC	BIT(17)
+#define LVT_TIMER_DEADLINE	BIT(18)
 #define LVT_DM(x)		(((x) >> 8) & 7)
 
 #define SVR_ENABLED		BIT(8)

@@ -10,9 +10,9 @@
  * as on current chipsets, not by comparing priorities. SMI messages are lost:
  * there is no SMM.
  */
+#include <linux/kvm_para.h>
 #include <linux/nospec.h>
 #include <linux/rcuwait.h>
-#include <asm/kvm_para.h>
 #include "lapic.h"
 
 #define XAPIC_ALL	0xffu
@@ -96,9 +96,11 @@ void mezz_apic_map_update(struct mezz_vm *vm)
 	map_build_logical(vm, &new);
 	/* Slow is right at any time: be slow while entries move. */
 	if (map->logical != new.logical)
-		smp_store_release(&map->logical, MEZZ_LOGICAL_SLOW);
+		WRITE_ONCE(map->logical, MEZZ_LOGICAL_SLOW);
+	smp_wmb();	/* before the entries */
 	map_copy(map->flat, new.flat, sizeof(new.flat));
 	map_copy(&map->cluster[0][0], &new.cluster[0][0], sizeof(new.cluster));
+	/* After the entries; pairs with the acquire in targets_logical(). */
 	smp_store_release(&map->logical, new.logical);
 	raw_spin_unlock_irqrestore(&irq->map_lock, flags);
 }
@@ -234,6 +236,7 @@ static u64 targets_logical(struct mezz_vm *vm, const struct mezz_msg *m)
 	struct mezz_apic_map *map = &vm->irq->map;
 	u32 dest = m->dest, cluster;
 
+	/* Pairs with the release in mezz_apic_map_update(). */
 	switch (smp_load_acquire(&map->logical)) {
 	case MEZZ_LOGICAL_FLAT:
 		return dest > 0xff ? 0 : targets_row(map->flat, dest);

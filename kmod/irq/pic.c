@@ -44,7 +44,10 @@ enum { MASTER, SLAVE };
 
 /**
  * struct mezz_pic - both chips
+ * @vm: whose they are
+ * @lock: guards all below
  * @output: the master's INT pin
+ * @chip: MASTER and SLAVE
  * @lines: for each pin, bit n: enum mezz_irq_source n holds it up
  */
 struct mezz_pic {

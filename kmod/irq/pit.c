@@ -6,8 +6,8 @@
  * loaded. Only counter 0 has a timer, which pulses GSI 0.
  *
  * Ticks that a guest is too slow to take are not lost unless user space says so
- * (KVM_REINJECT_CONTROL): @pending counts them, and each acknowledgement of
- * GSI 0 delivers the next. A guest that unmasks the pin starts afresh.
+ * (KVM_REINJECT_CONTROL): @pending counts them, and each time the guest
+ * acknowledges GSI 0 the next is delivered. A guest that unmasks the pin starts afresh.
  *
  * Known hacks, as on in-tree KVM: a counter is loaded at once, without the null
  * count state, and modes 1 and 5 start then rather than at the first trigger;
@@ -51,6 +51,8 @@ enum { RW_LATCH, RW_LSB, RW_MSB, RW_WORD_LOW, RW_WORD_HIGH };
 
 /**
  * struct mezz_pit - the chip
+ * @vm: whose it is
+ * @lock: guards all below
  * @ch: the counters; count_load_time is when the present period began
  * @flags: KVM_PIT_FLAGS_*
  * @held: ns that counter 2 had counted when its gate closed
@@ -59,6 +61,7 @@ enum { RW_LATCH, RW_LSB, RW_MSB, RW_WORD_LOW, RW_WORD_HIGH };
  * @reinject: no tick is lost
  * @acked: the guest is ready for the next tick, if @reinject
  * @pending: ticks that the guest has not acknowledged, if @reinject
+ * @timer: of counter 0
  */
 struct mezz_pit {
 	struct mezz_vm *vm;

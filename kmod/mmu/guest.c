@@ -56,17 +56,19 @@ static __always_inline unsigned int in_page(u64 gpa, unsigned int len)
 	return min_t(unsigned int, len, PAGE_SIZE - (gpa & ~PAGE_MASK));
 }
 
-#define GET_ONE(bits) do {						\
+#define GET_ONE(type)							\
+do {									\
 	__uaccess_begin();						\
-	unsafe_get_user(*(u##bits *)buf, (const u##bits __user *)from, fault);	\
+	unsafe_get_user(*(type *)buf, (const type __user *)from, fault);	\
 	__uaccess_end();						\
 } while (0)
 
-#define PUT_ONE(bits) do {						\
-	const u##bits *src = buf;					\
+#define PUT_ONE(type)							\
+do {									\
+	const type *src = buf;						\
 									\
 	__uaccess_begin();						\
-	unsafe_put_user(*src, (u##bits __user *)to, fault);		\
+	unsafe_put_user(*src, (type __user *)to, fault);		\
 	__uaccess_end();						\
 } while (0)
 
@@ -75,16 +77,16 @@ static __always_inline bool copy_in(void *buf, const void __user *from, unsigned
 {
 	switch (n) {
 	case 1:
-		GET_ONE(8);
+		GET_ONE(u8);
 		return false;
 	case 2:
-		GET_ONE(16);
+		GET_ONE(u16);
 		return false;
 	case 4:
-		GET_ONE(32);
+		GET_ONE(u32);
 		return false;
 	case 8:
-		GET_ONE(64);
+		GET_ONE(u64);
 		return false;
 	default:
 		return raw_copy_from_user(buf, from, n);
@@ -98,16 +100,16 @@ static __always_inline bool copy_out(void __user *to, const void *buf, unsigned 
 {
 	switch (n) {
 	case 1:
-		PUT_ONE(8);
+		PUT_ONE(u8);
 		return false;
 	case 2:
-		PUT_ONE(16);
+		PUT_ONE(u16);
 		return false;
 	case 4:
-		PUT_ONE(32);
+		PUT_ONE(u32);
 		return false;
 	case 8:
-		PUT_ONE(64);
+		PUT_ONE(u64);
 		return false;
 	default:
 		return raw_copy_to_user(to, buf, n);
@@ -188,10 +190,11 @@ int mezz_guest_write_vm(struct mezz_vm *vm, u64 gpa, const void *buf, unsigned i
 }
 
 /* User access is open. */
-#define CMPXCHG_ONE(bits) do {						\
-	u##bits __user *to = p;						\
-	const u##bits *want = new;					\
-	u##bits *found = old, expect = *found;				\
+#define CMPXCHG_ONE(type)						\
+do {									\
+	type __user *to = p;						\
+	const type *want = new;						\
+	type *found = old, expect = *found;				\
 									\
 	(void)unsafe_try_cmpxchg_user(to, &expect, *want, fault);	\
 	*found = expect;						\
@@ -222,16 +225,16 @@ static bool user_cmpxchg(void __user *p, void *old, const void *new, unsigned in
 		return true;
 	switch (size) {
 	case 1:
-		CMPXCHG_ONE(8);
+		CMPXCHG_ONE(u8);
 		break;
 	case 2:
-		CMPXCHG_ONE(16);
+		CMPXCHG_ONE(u16);
 		break;
 	case 4:
-		CMPXCHG_ONE(32);
+		CMPXCHG_ONE(u32);
 		break;
 	case 8:
-		CMPXCHG_ONE(64);
+		CMPXCHG_ONE(u64);
 		break;
 	default:
 		bad = cmpxchg_16(p, old, new);

@@ -14,8 +14,8 @@
  * without constant TSC is not followed through frequency changes. Suspend of
  * the host resets its TSC and stops the clock for that long.
  */
+#include <linux/ktime.h>
 #include <linux/math64.h>
-#include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
@@ -141,9 +141,11 @@ static int write_versioned(struct mezz_vcpu *v, u64 gpa, u32 *version, void *rec
 
 	*version = odd;
 	r = mezz_guest_write(v, gpa, &odd, sizeof(odd));
+	/* Nobody sees the new record with the old version... */
 	smp_wmb();
 	if (!r)
 		r = mezz_guest_write(v, gpa, rec, len);
+	/* ...nor the new version with the old record. */
 	smp_wmb();
 	odd++;
 	if (!r)

@@ -22,7 +22,7 @@
  * @wall_msr: MSR_KVM_WALL_CLOCK as written last
  */
 struct mezz_pv_vm {
-	spinlock_t lock;
+	spinlock_t lock;	/* guards the rest */
 	bool stable;
 	u64 base_tsc, base_ns;
 	s64 offset;

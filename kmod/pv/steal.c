@@ -84,8 +84,10 @@ void mezz_pv_update_steal(struct mezz_vcpu *v)
 	p->last_delay = delay;
 	rec.version |= 1;
 	mezz_guest_write(v, gpa + 8, &rec.version, 4);
+	/* Readers see an odd version for as long as the time changes. */
 	smp_wmb();
 	mezz_guest_write(v, gpa, &rec.steal, 8);
+	/* As above. */
 	smp_wmb();
 	rec.version++;
 	mezz_guest_write(v, gpa + 8, &rec.version, 4);

@@ -230,7 +230,7 @@ void svm_cpu_off(void)
 		return;
 	c->on = false;
 	if (svm_has.tsc_ratio)
-		wrmsrl(MSR_AMD64_TSC_RATIO, 1ull << 32);
+		wrmsr(MSR_AMD64_TSC_RATIO, 0, 1);	/* 1:1 */
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	rdmsrl(MSR_EFER, efer);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);

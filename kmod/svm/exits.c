@@ -111,7 +111,7 @@ static int exit_db(struct mezz_vcpu *v)
 	return exit_exception(v);
 }
 
-/* Without decode assists nothing else says that it was the host's. */
+/* Context: IRQs off always, as for the exception itself. */
 static int exit_mc(struct mezz_vcpu *v)
 {
 	struct pt_regs regs = {

@@ -32,10 +32,12 @@ static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &
 
 /*
  * What r[] holds after every exit. CR4 and EFER cannot change without an exit;
- * the others are fetched when somebody asks.
+ * CR0 and CR3 are wanted by nearly every exit whose instruction must be looked
+ * at; the others are fetched when somebody asks.
  */
 #define AVAIL_AFTER_EXIT	((MEZZ_ALL_GPRS & ~BIT(MEZZ_RSP)) | BIT(MEZZ_RIP) |	\
-				 BIT(MEZZ_RFLAGS) | BIT(MEZZ_CR4) | BIT(MEZZ_EFER))
+				 BIT(MEZZ_RFLAGS) | BIT(MEZZ_CR0) | BIT(MEZZ_CR3) |	\
+				 BIT(MEZZ_CR4) | BIT(MEZZ_EFER))
 
 /* Registers that svm_flush() writes; the others are written on every entry. */
 #define FLUSHED			(BIT(MEZZ_RSP) | BIT(MEZZ_CR0) | BIT(MEZZ_CR2) |	\
@@ -43,7 +45,7 @@ static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &
 				 BIT(MEZZ_DR6) | BIT(MEZZ_DR7))
 
 /* The ratio 1:1; 32 fraction bits. */
-#define TSC_RATIO_ONE		(1ull << 32)
+#define TSC_RATIO_ONE		BIT_ULL(32)
 
 /* --- section begin and end --- */
 
@@ -188,6 +190,8 @@ int svm_enter(struct mezz_vcpu *v)
 	v->r[MEZZ_RAX] = b->s.rax;
 	v->r[MEZZ_RIP] = b->s.rip;
 	v->r[MEZZ_RFLAGS] = b->s.rflags;
+	v->r[MEZZ_CR0] = b->s.cr0 | svm->cr0_cdnw;
+	v->r[MEZZ_CR3] = b->s.cr3;
 	v->avail = AVAIL_AFTER_EXIT;
 	if (unlikely((b->c.int_ctl & SVM_V_TPR) != svm->tpr))
 		sync_tpr(svm);

@@ -63,7 +63,7 @@ static_assert(SVM_I_SHUTDOWN == 127 && SVM_I_RDPRU == 142);
 #define SVM_CLEAN_SEG		BIT(8)	/* CS, DS, SS, ES, CPL */
 #define SVM_CLEAN_CR2		BIT(9)
 #define SVM_CLEAN_LBR		BIT(10)
-#define SVM_CLEAN_ALL		0xffffffffu
+#define SVM_CLEAN_ALL		0x7ffu
 
 /* tlb_ctl */
 #define SVM_TLB_NOTHING		0

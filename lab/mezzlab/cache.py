@@ -32,7 +32,7 @@ class Kernel:
         self.version = os.path.basename(self.base)
         self.image = os.path.join(self.base, 'boot', 'vmlinuz-' + self.version)
         self.modules = os.path.join(self.base, 'lib/modules', self.version)
-        self.mezz = os.path.join(ROOT, 'build', self.version, 'mezz.ko')
+        self.mezz = os.path.join(ROOT, os.environ.get('MEZZ_BUILD', 'build'), self.version, 'mezz.ko')
 
     def module_files(self, names):
         """The files that loading NAMES takes, dependencies first. Names that

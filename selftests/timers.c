@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Time: the local APIC's timer in its three modes, the PIT, the time stamp
+ * counter, and the clock that KVM_GET_CLOCK and the guest's kvmclock share.
+ */
+#include "test.h"
+
+#define LIMIT	     30000000ull
+#define NS_PER_TICK  1 /* the bus runs at 1 GHz */
+#define MSR_TSC	     0x10
+#define MSR_TSC_ADJ  0x3b
+#define MSR_CLOCK    0x4b564d01
+#define MSR_WALL     0x4b564d00
+#define PERIODIC     0x20000
+#define TSC_DEADLINE 0x40000
+#define MASKED	     0x10000
+
+static struct guest_cpu *const cpu0 = &guest_cpus[0];
+static volatile uint64_t tsc_per_ms;
+
+static void prepare(void)
+{
+	g_outb(0x21, 0xff);
+	g_outb(0xa1, 0xff);
+	g_apic_enable();
+	g_apic_write(APIC_TDCR, 0xb); /* divided by 1 */
+	g_cpu()->handler[0x40] = g_on_irq_eoi;
+}
+
+static void one_shot_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+
+	(void)arg;
+	prepare();
+	/* Polled, with interrupts off */
+	g_apic_write(APIC_LVTT, 0x40);
+	G_CHECK_EQ(g_apic_read(APIC_TMCCT), 0);
+	g_apic_write(APIC_TMICT, 1000000000);
+	uint32_t first = g_apic_read(APIC_TMCCT), second = g_apic_read(APIC_TMCCT);
+
+	G_CHECK(first <= 1000000000 && second < first);
+	g_apic_write(APIC_TMICT, 0); /* stops it */
+	G_CHECK_EQ(g_apic_read(APIC_TMCCT), 0);
+	g_apic_write(APIC_TMICT, 2000000); /* 2 ms */
+	for (uint64_t limit = LIMIT; limit && !g_apic_bit(APIC_IRR, 0x40); limit--)
+		g_pause();
+	G_CHECK_EQ(g_apic_bit(APIC_IRR, 0x40), 1);
+	G_CHECK_EQ(g_apic_read(APIC_TMCCT), 0);
+	g_sti();
+	G_CHECK(g_wait_for(&c->irqs[0x40], 1, LIMIT));
+	/* Halted */
+	for (unsigned int i = 2; i < 12; i++) {
+		g_cli();
+		g_apic_write(APIC_TMICT, i * 100000);
+		g_sti_hlt_cli();
+		G_CHECK_EQ(c->irqs[0x40], i);
+	}
+	/* Already over by the time of HLT */
+	g_apic_write(APIC_TMICT, 1);
+	for (unsigned int i = 0; i < 100; i++)
+		g_pause();
+	g_sti_hlt_cli();
+	G_CHECK_EQ(c->irqs[0x40], 12);
+	/* Masked: it counts, and says nothing. */
+	g_apic_write(APIC_LVTT, 0x40 | MASKED);
+	g_apic_write(APIC_TMICT, 100000);
+	while (g_apic_read(APIC_TMCCT))
+		g_pause();
+	g_sti();
+	g_pause();
+	g_cli();
+	G_CHECK_EQ(c->irqs[0x40], 12);
+	G_CHECK_EQ(g_apic_bit(APIC_IRR, 0x40), 0);
+	/* The divider */
+	g_apic_write(APIC_TDCR, 0xa); /* 128 */
+	g_apic_write(APIC_TMICT, 100000000);
+	first = g_apic_read(APIC_TMCCT);
+	uint64_t until = g_rdtsc() + tsc_per_ms * 5;
+
+	while (g_rdtsc() < until)
+		g_pause();
+	second = g_apic_read(APIC_TMCCT);
+	/* 5 ms are 39,000 ticks; on a busy machine more pass. */
+	G_CHECK(first - second >= 30000);
+	G_CHECK(first - second < 4000000);
+}
+
+static struct vcpu *with_tsc(int flags, void (*fn)(uint64_t), uint64_t arg)
+{
+	struct vcpu *v = vm_with_guest(flags, fn, arg);
+	int khz = ioctl(v->fd, KVM_GET_TSC_KHZ, 0);
+
+	REQUIRE(khz > 0, "KVM_GET_TSC_KHZ: %s", strerror(errno));
+	tsc_per_ms = khz;
+	return v;
+}
+
+TEST(lapic_one_shot)
+{
+	vcpu_run(with_tsc(VM_IRQCHIP, one_shot_guest, 0));
+}
+
+static void periodic_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+	uint64_t start;
+
+	(void)arg;
+	prepare();
+	g_apic_write(APIC_LVTT, 0x40 | PERIODIC);
+	start = g_rdtsc();
+	g_apic_write(APIC_TMICT, 2000000); /* 2 ms */
+	for (unsigned int i = 1; i <= 25; i++) {
+		while (c->irqs[0x40] < i)
+			g_sti_hlt_cli();
+	}
+	/* 25 periods are 50 ms; late ones are caught up with. */
+	G_CHECK((g_rdtsc() - start) / tsc_per_ms >= 40);
+	G_CHECK((g_rdtsc() - start) / tsc_per_ms < 3000);
+	/* Into one-shot while it runs: it fires once more at most. */
+	g_apic_write(APIC_LVTT, 0x40 | MASKED);
+	g_apic_write(APIC_TMICT, 0);
+	g_sti();
+	g_pause();
+	uint64_t n = c->irqs[0x40], until = g_rdtsc() + tsc_per_ms * 10;
+
+	while (g_rdtsc() < until)
+		g_pause();
+	G_CHECK_EQ(c->irqs[0x40], n);
+}
+
+TEST(lapic_periodic)
+{
+	vcpu_run(with_tsc(VM_IRQCHIP, periodic_guest, 0));
+}
+
+static void deadline_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+
+	(void)arg;
+	prepare();
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + tsc_per_ms); /* not in this mode: ignored */
+	G_CHECK_EQ(g_rdmsr(MSR_TSC_DEADLINE), 0);
+	g_apic_write(APIC_LVTT, 0x40 | TSC_DEADLINE);
+	for (unsigned int i = 1; i <= 20; i++) {
+		uint64_t when = g_rdtsc() + tsc_per_ms * (i % 4);
+
+		g_wrmsr(MSR_TSC_DEADLINE, when);
+		g_sti_hlt_cli();
+		G_CHECK_EQ(c->irqs[0x40], i);
+		G_CHECK(g_rdtsc() >= when);
+		G_CHECK_EQ(g_rdmsr(MSR_TSC_DEADLINE), 0);
+	}
+	/* Far away: readable, and 0 disarms it. */
+	uint64_t far = g_rdtsc() + tsc_per_ms * 100000;
+
+	g_wrmsr(MSR_TSC_DEADLINE, far);
+	G_CHECK_EQ(g_rdmsr(MSR_TSC_DEADLINE), far);
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + tsc_per_ms * 2);
+	g_wrmsr(MSR_TSC_DEADLINE, 0);
+	g_sti();
+	uint64_t until = g_rdtsc() + tsc_per_ms * 10;
+
+	while (g_rdtsc() < until)
+		g_pause();
+	G_CHECK_EQ(c->irqs[0x40], 20);
+	/* Its initial count is not used in this mode. */
+	g_apic_write(APIC_TMICT, 1000);
+	G_CHECK_EQ(g_apic_read(APIC_TMCCT), 0);
+	/* In the past: at once */
+	g_wrmsr(MSR_TSC_DEADLINE, 1);
+	G_CHECK(g_wait_for(&c->irqs[0x40], 21, LIMIT));
+	/* Never early, seen by a spinning CPU */
+	for (unsigned int i = 22; i < 42; i++) {
+		uint64_t when = g_rdtsc() + tsc_per_ms / 2;
+
+		g_wrmsr(MSR_TSC_DEADLINE, when);
+		G_CHECK(g_wait_for(&c->irqs[0x40], i, LIMIT));
+		G_CHECK(g_rdtsc() >= when);
+	}
+}
+
+TEST(lapic_tsc_deadline)
+{
+	struct kvm_cpuid2 *c = cpuid_copy();
+	struct vcpu *v;
+
+	if (dev_cap(KVM_CAP_TSC_DEADLINE_TIMER) <= 0)
+		test_skip("no TSC-deadline timer");
+	v = with_tsc(VM_IRQCHIP, deadline_guest, 0);
+	cpuid_find(c, 1, 0)->ecx |= 1 << 24;
+	vcpu_set_cpuid(v, c);
+	vcpu_run(v);
+}
+
+/* --- PIT --- */
+
+static void pit_program(uint8_t mode, uint16_t value)
+{
+	g_outb(0x43, 0x30 | mode << 1);
+	g_outb(0x40, value);
+	g_outb(0x40, value >> 8);
+}
+
+static uint16_t pit_count(void)
+{
+	g_outb(0x43, 0);
+	uint16_t low = g_inb(0x40);
+
+	return low | g_inb(0x40) << 8;
+}
+
+static void pit_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+	uint64_t start;
+
+	(void)arg;
+	prepare();
+	g_ioapic_route(2, 0x40, 0);
+	/* One shot (mode 0), 5 ms */
+	pit_program(0, 5966);
+	uint16_t first = pit_count();
+
+	G_CHECK(first <= 5966);
+	g_sti_hlt_cli();
+	G_CHECK_EQ(c->irqs[0x40], 1);
+	/* Periodic (mode 2 and 3), 2 ms: the number is right in the end */
+	for (uint8_t mode = 2; mode <= 3; mode++) {
+		uint64_t n = c->irqs[0x40];
+
+		start = g_rdtsc();
+		pit_program(mode, 2386);
+		while (c->irqs[0x40] < n + 20)
+			g_sti_hlt_cli();
+		G_CHECK((g_rdtsc() - start) / tsc_per_ms >= 30);
+		G_CHECK((g_rdtsc() - start) / tsc_per_ms < 3000);
+		for (unsigned int i = 0; i < 50; i++)
+			G_CHECK(pit_count() <= 2386);
+	}
+	/* Reinjection: ticks that no one took are made up for. */
+	uint64_t n = c->irqs[0x40];
+
+	start = g_rdtsc();
+	pit_program(2, 2386);
+	while ((g_rdtsc() - start) / tsc_per_ms < 60)
+		g_pause(); /* with interrupts off */
+	while ((g_rdtsc() - start) / tsc_per_ms < 100)
+		asm volatile("sti; nop; pause; nop; cli");
+	if (arg)
+		G_CHECK(c->irqs[0x40] - n >= 25);
+	pit_program(0, 0);
+	/* Read back: status and count of channel 0, latched */
+	g_outb(0x43, 0xc2);
+	uint8_t status = g_inb(0x40);
+
+	G_CHECK_EQ(status & 0x3e, 0x30);
+	/* The speaker's channel through port 61h */
+	g_outb(0x61, 1);
+	g_outb(0x43, 0xb0);
+	g_outb(0x42, 0x53);
+	g_outb(0x42, 0x07);
+	for (uint64_t limit = LIMIT; limit && !(g_inb(0x61) & 0x20); limit--)
+		g_pause();
+	G_CHECK_EQ(g_inb(0x61) & 0x21, 0x21);
+}
+
+TEST(pit)
+{
+	vcpu_run(with_tsc(VM_PIT, pit_guest, 1));
+}
+
+TEST(pit_state)
+{
+	struct vm *vm = vm_new_bare(VM_PIT), *without = vm_new_bare(VM_IRQCHIP);
+	struct kvm_reinject_control off = { .pit_reinject = 0 };
+	struct kvm_pit_config config = {};
+	struct kvm_pit_state2 a = {}, b = {};
+
+	vm_ioctl(vm, KVM_GET_PIT2, &a);
+	a.channels[0].count = 0x1234;
+	a.channels[0].mode = 2;
+	a.channels[2].count = 0x4321;
+	vm_ioctl(vm, KVM_SET_PIT2, &a);
+	vm_ioctl(vm, KVM_GET_PIT2, &b);
+	CHECK_EQ(b.channels[0].count, 0x1234);
+	CHECK_EQ(b.channels[0].mode, 2);
+	CHECK_EQ(b.channels[2].count, 0x4321);
+	vm_ioctl(vm, KVM_REINJECT_CONTROL, &off);
+	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_PIT2, &config), EEXIST);
+	CHECK_ERR(ioctl(without->fd, KVM_GET_PIT2, &a), ENXIO);
+	CHECK_ERR(ioctl(without->fd, KVM_SET_PIT2, &a), ENXIO);
+	CHECK_ERR(ioctl(without->fd, KVM_REINJECT_CONTROL, &off), ENXIO);
+	vm_free(without);
+	without = vm_new_bare(0);
+	CHECK_ERR(ioctl(without->fd, KVM_CREATE_PIT2, &config), ENOENT);
+}
+
+/* --- TSC --- */
+
+static void tsc_guest(uint64_t arg)
+{
+	uint64_t last = g_rdtsc();
+
+	(void)arg;
+	for (unsigned int i = 0; i < 20000; i++) {
+		uint64_t now = i % 100 ? g_rdtsc() : g_rdmsr(MSR_TSC);
+
+		if (now < last) {
+			g_fail(__FILE__, __LINE__, "the TSC goes backwards", now, last);
+			break;
+		}
+		last = now;
+	}
+	g_sync(1);
+	/* The guest sets it. */
+	g_wrmsr(MSR_TSC, 1000);
+	G_CHECK(g_rdtsc() >= 1000 && g_rdtsc() < 1000 + tsc_per_ms * 2000);
+	G_CHECK(g_rdmsr(MSR_TSC) >= 1000);
+	g_sync(2);
+	G_CHECK(g_rdtsc() >= 1ull << 50);
+	g_sync(3);
+	uint64_t value;
+
+	if (g_try_rdmsr(MSR_TSC_ADJ, &value) == NO_FAULT) {
+		uint64_t before = g_rdtsc();
+
+		g_wrmsr(MSR_TSC_ADJ, value + (1ull << 40));
+		G_CHECK(g_rdtsc() >= before + (1ull << 40));
+		G_CHECK_EQ(g_rdmsr(MSR_TSC_ADJ), value + (1ull << 40));
+	}
+}
+
+TEST(tsc)
+{
+	struct vcpu *v = with_tsc(VM_IRQCHIP, tsc_guest, 0);
+	uint64_t t0, t1, start;
+
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	/* Its rate is what KVM_GET_TSC_KHZ says. */
+	start = now_ns();
+	t0 = vcpu_get_msr(v, MSR_TSC);
+	sleep_ms(100);
+	t1 = vcpu_get_msr(v, MSR_TSC);
+	uint64_t expect = (now_ns() - start) * tsc_per_ms / 1000000;
+
+	CHECK((t1 - t0) > expect / 100 * 90 && (t1 - t0) < expect / 100 * 110,
+	      "%llu ticks in %llu ns, at %llu kHz", (unsigned long long)(t1 - t0),
+	      (unsigned long long)(now_ns() - start), (unsigned long long)tsc_per_ms);
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	CHECK_EQ(vcpu_set_msr(v, MSR_TSC, 1ull << 50), 1);
+	CHECK(vcpu_get_msr(v, MSR_TSC) >= 1ull << 50, "TSC is %#llx",
+	      (unsigned long long)vcpu_get_msr(v, MSR_TSC));
+	CHECK_EQ(vcpu_run_sync(v), 3);
+	vcpu_run(v);
+}
+
+/* --- clocks --- */
+
+TEST(vm_clock)
+{
+	struct vm *vm = vm_new_bare(0);
+	struct kvm_clock_data a = {}, b = {}, bad = { .flags = 1u << 20 };
+
+	vm_ioctl(vm, KVM_GET_CLOCK, &a);
+	sleep_ms(20);
+	vm_ioctl(vm, KVM_GET_CLOCK, &b);
+	CHECK(b.clock >= a.clock + 20000000 && b.clock < a.clock + 3000000000ull,
+	      "20 ms took %lld ns", (long long)(b.clock - a.clock));
+	a.flags = 0;
+	a.clock = 1ull << 50;
+	vm_ioctl(vm, KVM_SET_CLOCK, &a);
+	vm_ioctl(vm, KVM_GET_CLOCK, &b);
+	CHECK(b.clock >= 1ull << 50 && b.clock < (1ull << 50) + 3000000000ull, "the clock is %llu",
+	      (unsigned long long)b.clock);
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_CLOCK, &bad), EINVAL);
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_CLOCK, NULL), EFAULT);
+	CHECK_ERR(ioctl(vm->fd, KVM_GET_CLOCK, NULL), EFAULT);
+}
