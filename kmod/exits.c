@@ -436,10 +436,35 @@ int mezz_debug_exit(struct mezz_vcpu *v, u8 vector, u64 dr6)
 	return MEZZ_USER;
 }
 
+/*
+ * A guest that was built for, or migrated from, another vendor's CPU makes
+ * hypercalls with an instruction that is undefined here.
+ */
+static int undefined(struct mezz_vcpu *v)
+{
+	int len, r;
+
+	if (v->atomic)
+		return MEZZ_SLOW;
+	len = mezz_hypercall_len(v);
+	if (len < 0)
+		return MEZZ_RESUME;
+	if (!len) {
+		mezz_queue_ud(v);
+		return MEZZ_RESUME;
+	}
+	r = mezz_pv_hypercall(v);
+	if (r != MEZZ_SLOW)
+		mezz_skip(v, len);
+	return r;
+}
+
 int mezz_exit_exception(struct mezz_vcpu *v, u8 vector, bool has_err, u32 err)
 {
 	const u32 db = KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP;
 
+	if (vector == UD_VECTOR)
+		return undefined(v);
 	if (vector == DB_VECTOR && (v->guest_debug & db))
 		return mezz_debug_exit(v, vector, mezz_get(v, MEZZ_DR6));
 	if (vector == BP_VECTOR && (v->guest_debug & KVM_GUESTDBG_USE_SW_BP))

@@ -15,6 +15,7 @@
 #include "cpu/cpu.h"
 #include "engine.h"
 #include "host/host.h"
+#include "host/work.h"
 #include "ops.h"
 #include "vm.h"
 
@@ -126,9 +127,12 @@ static int __init mezz_init(void)
 
 	if (r)
 		return r;
-	r = mezz_engine->setup();
+	r = mezz_work_init();
 	if (r)
 		return r;
+	r = mezz_engine->setup();
+	if (r)
+		goto no_setup;
 	r = mezz_cpus_init();
 	if (r)
 		goto no_cpus;
@@ -148,6 +152,8 @@ no_cpu:
 	mezz_cpus_exit();
 no_cpus:
 	mezz_engine->teardown();
+no_setup:
+	mezz_work_exit();
 	return r;
 }
 
@@ -159,6 +165,7 @@ static void __exit mezz_cleanup(void)
 	mezz_cpu_teardown();
 	mezz_cpus_exit();
 	mezz_engine->teardown();
+	mezz_work_exit();
 }
 
 module_init(mezz_init);

@@ -210,9 +210,10 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 		block(v);
 		*idx = mezz_read_lock(v->vm);
 		mezz_request(v, MEZZ_REQ_EVENT);
-		mezz_request(v, MEZZ_REQ_STEAL);
+		/* Before STEAL, which is a reason not to sleep, is asked for. */
 		if (signal_pending(current) && !must_wake(v))
 			return intr_exit(v);
+		mezz_request(v, MEZZ_REQ_STEAL);
 		return SECTION_OVER;
 	}
 	if (unlikely(v->run->request_interrupt_window) && window_is_open(v)) {

@@ -6,6 +6,7 @@
  * counter has one writer, and 64-bit loads do not tear.
  */
 #include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_types.h>
 #include <linux/slab.h>
@@ -123,18 +124,29 @@ static struct stats_file *build(const char *id, const char *const *names, unsign
 static int open_stats(struct stats_file *s, struct mezz_vm *vm, const u64 *data,
 		      const char *name)
 {
+	struct file *f;
 	int fd;
 
 	if (!s)
 		return -ENOMEM;
 	s->vm = vm;
 	s->data = data;
-	mezz_vm_get(vm);
-	fd = anon_inode_getfd(name, &stats_fops, s, O_RDONLY | O_CLOEXEC);
+	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
-		mezz_vm_put(vm);
 		kfree(s);
+		return fd;
 	}
+	f = anon_inode_getfile(name, &stats_fops, s, O_RDONLY);
+	if (IS_ERR(f)) {
+		put_unused_fd(fd);
+		kfree(s);
+		return PTR_ERR(f);
+	}
+	/* Released with the file. */
+	mezz_vm_get(vm);
+	/* Anonymous files do not have it, and pread() is how this is read. */
+	f->f_mode |= FMODE_PREAD;
+	fd_install(fd, f);
 	return fd;
 }
 

@@ -274,7 +274,7 @@ TEST(dirty_log)
 	vm_slot(v->vm, 2, 0, GPA, DIRTY_PAGES * PAGE, p);
 	vm_slot(v->vm, 2, log_flag, GPA, DIRTY_PAGES * PAGE, p);
 	check_log(v->vm, 0, 0, 0);
-	log.slot = 999;
+	log.slot = dev_cap(KVM_CAP_NR_MEMSLOTS) - 1;
 	CHECK_ERR(ioctl(v->vm->fd, KVM_GET_DIRTY_LOG, &log), ENOENT);
 	log.slot = 0xffff;
 	CHECK_ERR(ioctl(v->vm->fd, KVM_GET_DIRTY_LOG, &log), EINVAL);
@@ -322,7 +322,7 @@ TEST(dirty_log_protect2)
 	CHECK_ERR(ioctl(v->vm->fd, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
 	clear.num_pages = 640;
 	CHECK_ERR(ioctl(v->vm->fd, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
-	clear.slot = 999;
+	clear.slot = dev_cap(KVM_CAP_NR_MEMSLOTS) - 1;
 	CHECK_ERR(ioctl(v->vm->fd, KVM_CLEAR_DIRTY_LOG, &clear), ENOENT);
 }
 

@@ -256,16 +256,17 @@ static void show_owner(const struct stat *st)
 		fclose(f);
 }
 
-/* What Mezzanine alone has an answer to. */
-static void show_engine(int fd)
+/* What Mezzanine alone has an answer to. Returns true when it is Mezzanine. */
+static bool show_engine(int fd)
 {
 	static const char *const sizes[] = { "?", "4 KiB", "2 MiB", "1 GiB" };
 	struct mezz_info info = { .size = sizeof(info) };
 
 	if (ioctl(fd, MEZZ_GET_INFO, &info) < 0)
-		return;
+		return false;
 	row("engine", "%.*s, pages up to %s", (int)sizeof(info.engine), info.engine,
 	    sizes[info.max_page_level < ARRAY_SIZE(sizes) ? info.max_page_level : 0]);
+	return true;
 }
 
 static void show_limits(int fd)
@@ -335,9 +336,10 @@ static void explain_open_error(const char *path)
 /* Returns true when guests can be run with it. */
 static bool show_driver(const char *path, bool all)
 {
+	static bool shown_mezzanine;
 	struct stat st;
 	int fd, version;
-	bool usable;
+	bool usable, mezzanine;
 
 	printf("%s\n", path);
 	if (stat(path, &st) < 0) {
@@ -359,8 +361,14 @@ static bool show_driver(const char *path, bool all)
 		return false;
 	}
 	row("API version", "%d", version);
-	show_engine(fd);
+	mezzanine = show_engine(fd);
 	usable = show_vm(fd);
+	if (mezzanine && shown_mezzanine) {
+		row("the rest", "as above: the same driver");
+		close(fd);
+		return usable;
+	}
+	shown_mezzanine |= mezzanine;
 	show_limits(fd);
 	show_missing(fd);
 	show_caps(fd, all);

@@ -22,7 +22,6 @@
 #include "../irq/irq.h"
 #include "internal.h"
 
-#define CR0_PDPTE	(X86_CR0_CD | X86_CR0_NW | X86_CR0_PG)
 #define CR0_KNOWN	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET |	\
 			 X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD |	\
 			 X86_CR0_PG)
@@ -122,7 +121,7 @@ int mezz_set_cr0(struct mezz_vcpu *v, u64 val)
 			mezz_set(v, MEZZ_EFER, efer & ~EFER_LMA);
 	}
 	mezz_set(v, MEZZ_CR0, val);
-	if ((val ^ old) & (CR0_PDPTE | X86_CR0_PE | X86_CR0_WP))
+	if ((val ^ old) & (X86_CR0_PG | X86_CR0_WP))
 		mezz_request(v, MEZZ_REQ_TLB_FLUSH);
 	return 0;
 }

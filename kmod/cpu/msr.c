@@ -14,9 +14,7 @@
 #include <asm/apicdef.h>
 #include <asm/cpufeatures.h>
 #include <asm/kvm_para.h>
-#include <asm/kvm_para.h>
 #include <asm/msr-index.h>
-#include <asm/processor.h>
 #include <asm/tsc.h>
 
 #include "../irq/irq.h"
@@ -41,18 +39,14 @@ enum { DONE = 0, FAULT = 1, NOT_MINE = 2 };
 
 /* --- MSRs without meaning --- */
 
-/**
- * struct inert - MSRs that read as a constant
- * @first: and
- * @last: of a range
- * @value: as read
- * @write: writes are accepted and lost; else only @value is, from user space
- */
-static const struct inert {
+/* A range of MSRs that read as a constant. */
+struct inert {
 	u32 first, last;
 	u64 value;
-	bool write;
-} inert[] = {
+	bool write;	/* writes are accepted and lost; else only @value, from user space */
+};
+
+static const struct inert inert[] = {
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON },
 	/* Ratio of core to bus clock: a guest may divide by it. */
@@ -468,17 +462,11 @@ int mezz_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 
 /* --- life --- */
 
-/* What KVM's clients find before they set the host's. */
-static u64 default_ucode(void)
-{
-	return boot_cpu_data.x86_vendor == X86_VENDOR_INTEL ? 1ull << 32 : 0x01000065;
-}
-
 void mezz_msr_init(struct mezz_vcpu *v)
 {
 	struct mezz_cpu_state *st = v->cpu_state;
 
-	st->ucode_rev = default_ucode();
+	mezz_msr_feature(MSR_IA32_UCODE_REV, &st->ucode_rev);
 	mezz_msr_feature(MSR_IA32_ARCH_CAPABILITIES, &st->arch_caps);
 	mezz_msr_feature(MSR_AMD64_DE_CFG, &st->de_cfg);
 	mezz_mce_init(v);

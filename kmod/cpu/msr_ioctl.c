@@ -186,9 +186,37 @@ static int set_one(struct mezz_vcpu *v, u32 msr, u64 *data)
 	return mezz_set_msr(v, msr, *data, true);
 }
 
+typedef int (*access_fn)(struct mezz_vcpu *v, u32 msr, u64 *data);
+
 /* Returns how many were done: the first that fails ends the batch. */
-static long batch(struct mezz_vcpu *v, struct kvm_msrs __user *argp,
-		  int (*one)(struct mezz_vcpu *v, u32 msr, u64 *data), bool writeback)
+static unsigned int each(struct mezz_vcpu *v, struct kvm_msr_entry *e, unsigned int nmsrs,
+			 access_fn one)
+{
+	unsigned int n;
+
+	for (n = 0; n < nmsrs; n++) {
+		u64 data = e[n].data;
+
+		if (one(v, e[n].index, &data))
+			break;
+		e[n].data = data;
+	}
+	return n;
+}
+
+/* PV MSRs reach into guest memory. */
+static unsigned int each_of_vcpu(struct mezz_vcpu *v, struct kvm_msr_entry *e,
+				 unsigned int nmsrs, access_fn one)
+{
+	int idx = mezz_read_lock(v->vm);
+	unsigned int n = each(v, e, nmsrs, one);
+
+	mezz_read_unlock(v->vm, idx);
+	return n;
+}
+
+static long batch(struct mezz_vcpu *v, struct kvm_msrs __user *argp, access_fn one,
+		  bool writeback)
 {
 	struct kvm_msr_entry *e;
 	struct kvm_msrs head;
@@ -205,13 +233,7 @@ static long batch(struct mezz_vcpu *v, struct kvm_msrs __user *argp,
 	e = memdup_user(argp->entries, size);
 	if (IS_ERR(e))
 		return PTR_ERR(e);
-	for (n = 0; n < head.nmsrs; n++) {
-		u64 data = e[n].data;
-
-		if (one(v, e[n].index, &data))
-			break;
-		e[n].data = data;
-	}
+	n = v ? each_of_vcpu(v, e, head.nmsrs, one) : each(NULL, e, head.nmsrs, one);
 	if (writeback && copy_to_user(argp->entries, e, size)) {
 		kfree(e);
 		return -EFAULT;
@@ -222,16 +244,14 @@ static long batch(struct mezz_vcpu *v, struct kvm_msrs __user *argp,
 
 long mezz_msr_vcpu_ioctl(struct mezz_vcpu *v, unsigned int cmd, void __user *argp)
 {
-	long r;
-	int idx;
-
-	if (cmd != KVM_GET_MSRS && cmd != KVM_SET_MSRS)
+	switch (cmd) {
+	case KVM_GET_MSRS:
+		return batch(v, argp, get_one, true);
+	case KVM_SET_MSRS:
+		return batch(v, argp, set_one, false);
+	default:
 		return -ENOIOCTLCMD;
-	/* PV MSRs reach into guest memory. */
-	idx = mezz_read_lock(v->vm);
-	r = batch(v, argp, cmd == KVM_GET_MSRS ? get_one : set_one, cmd == KVM_GET_MSRS);
-	mezz_read_unlock(v->vm, idx);
-	return r;
+	}
 }
 
 long mezz_msr_sys_ioctl(unsigned int cmd, void __user *argp)

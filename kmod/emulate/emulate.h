@@ -32,6 +32,16 @@ void mezz_emul_forget(struct mezz_vcpu *v);
 #define MEZZ_NO_GPA (~0ull)
 int mezz_emulate(struct mezz_vcpu *v, u64 gpa, bool write);
 
+/**
+ * mezz_hypercall_len() - is the instruction at RIP a hypercall, of any vendor?
+ * @v: the vCPU; SRCU read side held
+ *
+ * Context: may sleep.
+ * Return: its length in bytes; 0: it is something else; negative: a fault was
+ * queued or the code could not be read: answer MEZZ_RESUME.
+ */
+int mezz_hypercall_len(struct mezz_vcpu *v);
+
 /*
  * Guest virtual to physical for the current mode: for KVM_TRANSLATE and PV.
  * SRCU held. 0 or -EFAULT. Does not set A/D bits, queues no fault.

@@ -318,6 +318,21 @@ static noinline int insn_len_slow(struct mezz_vcpu *v, enum mezz_cpu_mode mode, 
 	return -ESTALE;
 }
 
+int mezz_hypercall_len(struct mezz_vcpu *v)
+{
+	struct mezz_insn insn;
+	unsigned int len;
+	u8 buf[16];
+	int r;
+
+	r = fetch_decode(v, &insn, emul_mode(v), buf, &len);
+	if (r < 0)
+		return r;
+	if (r == MEZZ_DECODE_OK && (insn.op == MEZZ_OP_VMCALL || insn.op == MEZZ_OP_VMMCALL))
+		return insn.len;
+	return 0;
+}
+
 int mezz_insn_len(struct mezz_vcpu *v, u32 op, unsigned int op_len)
 {
 	unsigned int len = mezz_engine->insn_len(v);

@@ -96,8 +96,13 @@ static u64 reserved(const struct mezz_walk *w, enum paging p, unsigned int level
 		mask |= PT_NX;
 	if (p == PAE) {
 		mask |= bits(62, 52);
+		/*
+		 * Bit 5 is reserved too, but an MMU that reads PDPTEs like
+		 * other entries (nested paging) may mark them accessed; QEMU's
+		 * does.
+		 */
 		if (level == 3)
-			mask |= PT_NX | bits(8, 5) | bits(2, 1);
+			mask |= PT_NX | bits(8, 6) | bits(2, 1);
 		else if (leaf)
 			mask |= bits(20, 13);
 	} else if (level >= 4) {

@@ -4,8 +4,7 @@
  * rescheduling, task work), when "user space" is a guest.
  *
  * xfer_to_guest_mode_handle_work() is exported by every kernel since 5.9 that
- * builds KVM, and is shared with other hypervisor drivers. Its argument only
- * reaches an architecture hook that x86 leaves empty.
+ * builds KVM, and is shared with other hypervisor drivers.
  */
 #ifndef MEZZ_HOST_WORK_H
 #define MEZZ_HOST_WORK_H
@@ -18,10 +17,14 @@ static inline bool mezz_work_pending(void)
 	return __xfer_to_guest_mode_work_pending();
 }
 
-/* Context: IRQs on, may sleep. Return: 0, or -EINTR when a signal waits. */
-static inline int mezz_do_work(void)
-{
-	return xfer_to_guest_mode_handle_work(NULL);
-}
+int mezz_work_init(void);	/* [P] at load */
+void mezz_work_exit(void);
+
+/**
+ * mezz_do_work() - do it
+ * Context: IRQs on, may sleep.
+ * Return: 0, or -EINTR when a signal waits
+ */
+int mezz_do_work(void);
 
 #endif

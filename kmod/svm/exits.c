@@ -173,6 +173,7 @@ const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
 
 	[SVM_EXIT_EXCEPTION + DB_VECTOR] = ROW(exit_db, "db", exception_exits),
 	[SVM_EXIT_EXCEPTION + BP_VECTOR] = ROW(exit_exception, "bp", exception_exits),
+	[SVM_EXIT_EXCEPTION + UD_VECTOR] = ROW(exit_exception, "ud", exception_exits),
 	[SVM_EXIT_EXCEPTION + AC_VECTOR] = ROW(exit_exception, "ac", exception_exits),
 	[SVM_EXIT_EXCEPTION + MC_VECTOR] = ROW(exit_mc, "mc", exception_exits),
 

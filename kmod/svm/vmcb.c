@@ -4,7 +4,8 @@
  * fields that follow the core's state (TSC, TPR, second-stage root).
  *
  * Why these intercepts: what is not the guest's (interrupts, NMI, SMI, INIT,
- * I/O, MSRs), what the core emulates (CPUID, HLT, XSETBV, hypercalls), what the
+ * I/O, MSRs), what the core emulates (CPUID, HLT, XSETBV, hypercalls; #UD for
+ * those of another vendor), what the
  * guest does not have (SVM itself), and what would let a guest hurt the host:
  * WBINVD and INVD reach all caches, and #DB and #AC can repeat for ever inside
  * one instruction while microcode delivers them. Hardware task switches are left
@@ -28,8 +29,8 @@
 
 static const u8 always[] = {
 	SVM_I_CR_WRITE + 4,
-	SVM_I_EXCEPTION + DB_VECTOR, SVM_I_EXCEPTION + AC_VECTOR,
-	SVM_I_EXCEPTION + MC_VECTOR,
+	SVM_I_EXCEPTION + DB_VECTOR, SVM_I_EXCEPTION + UD_VECTOR,
+	SVM_I_EXCEPTION + AC_VECTOR, SVM_I_EXCEPTION + MC_VECTOR,
 	SVM_I_INTR, SVM_I_NMI, SVM_I_SMI, SVM_I_INIT, SVM_I_VINTR, SVM_I_CR0_SEL,
 	SVM_I_RDPMC, SVM_I_CPUID, SVM_I_INVD, SVM_I_INVLPGA, SVM_I_IOIO, SVM_I_MSR,
 	SVM_I_SHUTDOWN,
