@@ -352,6 +352,9 @@ static long start_run(struct mezz_vcpu *v)
 	if (mezz_immediate_exit(run))
 		return intr_exit(v);
 	mezz_request(v, MEZZ_REQ_STEAL);
+	/* Asked for anew by every KVM_RUN. */
+	if (run->request_interrupt_window)
+		mezz_request(v, MEZZ_REQ_EVENT);
 	return run_loop(v);
 }
 

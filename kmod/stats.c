@@ -21,6 +21,18 @@
 static const char *const vcpu_names[] = { MEZZ_VCPU_STATS(STAT_NAME) };
 static const char *const vm_names[] = { MEZZ_VM_STATS(STAT_NAME) };
 
+/* struct kvm_stats_desc with a name of known size; some headers give it none. */
+struct stats_entry {
+	u32 flags;
+	s16 exponent;
+	u16 size;
+	u32 offset;
+	u32 bucket_size;
+	char name[KVM_STATS_NAME_SIZE];
+};
+static_assert(offsetof(struct stats_entry, name) == offsetof(struct kvm_stats_desc, name));
+static_assert(offsetof(struct stats_entry, offset) == offsetof(struct kvm_stats_desc, offset));
+
 /**
  * struct stats_file - what stands behind a statistics descriptor
  * @vm: referenced
@@ -92,10 +104,10 @@ static struct stats_file *build(const char *id, const char *const *names, unsign
 				unsigned int first_instant, unsigned int nr_instant)
 {
 	size_t head = sizeof(struct kvm_stats_header) + ID_SIZE +
-		      n * sizeof(struct kvm_stats_desc);
+		      n * sizeof(struct stats_entry);
 	struct stats_file *s = kzalloc(struct_size(s, head, head), GFP_KERNEL_ACCOUNT);
 	struct kvm_stats_header *h;
-	struct kvm_stats_desc *d;
+	struct stats_entry *e;
 	unsigned int i;
 
 	if (!s)
@@ -107,14 +119,14 @@ static struct stats_file *build(const char *id, const char *const *names, unsign
 	h->desc_offset = h->id_offset + ID_SIZE;
 	h->data_offset = head;
 	strscpy(s->head + h->id_offset, id, ID_SIZE);
-	d = (void *)s->head + h->desc_offset;
+	e = (void *)s->head + h->desc_offset;
 	for (i = 0; i < n; i++) {
-		d[i].flags = KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10 |
+		e[i].flags = KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10 |
 			(i - first_instant < nr_instant ? KVM_STATS_TYPE_INSTANT :
 			 KVM_STATS_TYPE_CUMULATIVE);
-		d[i].size = 1;
-		d[i].offset = i * sizeof(u64);
-		strscpy(d[i].name, names[i], KVM_STATS_NAME_SIZE);
+		e[i].size = 1;
+		e[i].offset = i * sizeof(u64);
+		strscpy(e[i].name, names[i], KVM_STATS_NAME_SIZE);
 	}
 	s->head_size = head;
 	s->data_size = n * sizeof(u64);

@@ -242,7 +242,7 @@ void mezz_skip(struct mezz_vcpu *v, unsigned int len);
  * Context: any; in atomic context only caches are used.
  * Return: length in bytes; 0 when this context cannot tell (answer
  * MEZZ_SLOW); negative when there is nothing to skip any more (a fault was
- * queued or the code changed): answer MEZZ_RESUME.
+ * queued, or -ESTALE: other bytes are there): answer MEZZ_RESUME.
  */
 int mezz_insn_len(struct mezz_vcpu *v, u32 op, unsigned int op_len);
 

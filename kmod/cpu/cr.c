@@ -208,12 +208,13 @@ int mezz_set_cr8(struct mezz_vcpu *v, u64 val)
 {
 	if (val & ~0xfull)
 		return 1;
-	if (v->lapic)
+	if (v->lapic) {
 		mezz_lapic_set_cr8(v, val);
-	else
+	} else {
 		v->cr8 = val;
-	/* The guest may read CR8 without an exit. */
-	mezz_engine->update_cr8(v, val, v->lapic ? mezz_lapic_masked_irr(v) : -1);
+		/* The guest may read it without an exit. */
+		mezz_engine->update_cr8(v, val, -1);
+	}
 	return 0;
 }
 

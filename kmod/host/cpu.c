@@ -215,7 +215,7 @@ void mezz_cpus_exit(void)
  */
 void mezz_kick_cpu(int cpu)
 {
-	smp_ops.smp_send_reschedule(cpu);
+	(smp_ops.smp_send_reschedule)(cpu);
 }
 
 /* The count became implicit in 6.8. */

@@ -348,8 +348,11 @@ static void lapic_write_svr(struct mezz_lapic *l, u32 val)
 static void lapic_write_tpr(struct mezz_lapic *l, u32 tpr)
 {
 	l->tpr = tpr;
+	/* The engine hears of it with the event, or now: the guest reads CR8 directly. */
 	if (lapic_highest(l->irr) >= 0)
 		mezz_request(l->v, MEZZ_REQ_EVENT);
+	else
+		mezz_engine->update_cr8(l->v, tpr >> 4, -1);
 }
 
 /* The registers of the two addressing forms that only xAPIC mode can write. */

@@ -85,6 +85,7 @@ static void probe_features(u32 edx)
 	svm_has.v_spec_ctrl = edx & SVM_F_V_SPEC;
 	svm_has.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
 	svm_has.ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB);
+	svm_has.xsetbv_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
 	svm_has.tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
 }
 

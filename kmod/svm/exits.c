@@ -8,6 +8,7 @@
  * hand, with registers that say "user mode": the memory in trouble is a
  * process's, and that process can be killed.
  */
+#include <linux/kconfig.h>
 #include <asm/mce.h>
 #include <asm/processor-flags.h>
 #include <asm/ptrace.h>
@@ -16,6 +17,8 @@
 #include "svm.h"
 
 /* Opcode bytes, first byte lowest. */
+#define OP_WBINVD	0x090f
+#define OP_INVD		0x080f
 #define OP_MONITOR	0xc8010f
 #define OP_MWAIT	0xc9010f
 
@@ -119,7 +122,8 @@ static int exit_mc(struct mezz_vcpu *v)
 		.flags = X86_EFLAGS_IF,
 	};
 
-	do_machine_check(&regs);
+	if (IS_ENABLED(CONFIG_X86_MCE))
+		do_machine_check(&regs);
 	return MEZZ_RESUME;
 }
 
@@ -135,10 +139,8 @@ static int exit_iret(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-static int skip(struct mezz_vcpu *v, u32 op)
+static int skip(struct mezz_vcpu *v, int len)
 {
-	int len = mezz_insn_len(v, op, 3);
-
 	if (!len)
 		return MEZZ_SLOW;
 	if (len > 0)
@@ -149,12 +151,30 @@ static int skip(struct mezz_vcpu *v, u32 op)
 /* Nothing is monitored, so every MWAIT ends at once. */
 static int exit_monitor(struct mezz_vcpu *v)
 {
-	return skip(v, OP_MONITOR);
+	return skip(v, mezz_insn_len(v, OP_MONITOR, 3));
 }
 
 static int exit_mwait(struct mezz_vcpu *v)
 {
-	return skip(v, OP_MWAIT);
+	return skip(v, mezz_insn_len(v, OP_MWAIT, 3));
+}
+
+/* QEMU's emulated CPU says WBINVD for INVD too. There is nothing to do for either. */
+static int exit_wbinvd(struct mezz_vcpu *v)
+{
+	int len = mezz_insn_len(v, OP_WBINVD, 2);
+
+	if (unlikely(len == -ESTALE))
+		len = mezz_insn_len(v, OP_INVD, 2);
+	return skip(v, len);
+}
+
+static int exit_cpuid(struct mezz_vcpu *v)
+{
+	/* Its sizes depend on XCR0. */
+	if (unlikely((u32)v->r[MEZZ_RAX] == 0xd))
+		svm_sync_xcr0(to_svm(v));
+	return mezz_exit_cpuid(v);
 }
 
 #define ROW(fn, label, counter) {						\
@@ -185,14 +205,14 @@ const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
 	[SVM_EXIT_OF(IRET)] = ROW(exit_iret, "iret", nmi_window_exits),
 	[SVM_EXIT_OF(SHUTDOWN)] = ROW_SLOW(mezz_exit_shutdown, "shutdown", shutdown_exits),
 
-	[SVM_EXIT_OF(CPUID)] = ROW(mezz_exit_cpuid, "cpuid", cpuid_exits),
+	[SVM_EXIT_OF(CPUID)] = ROW(exit_cpuid, "cpuid", cpuid_exits),
 	[SVM_EXIT_OF(HLT)] = ROW(mezz_exit_hlt, "hlt", halt_exits),
 	[SVM_EXIT_OF(PAUSE)] = ROW_SLOW(mezz_exit_pause, "pause", pause_exits),
 	[SVM_EXIT_OF(IOIO)] = ROW(exit_io, "io", io_exits),
 	[SVM_EXIT_OF(MSR)] = ROW(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
 	[SVM_EXIT_OF(RDPMC)] = ROW(mezz_exit_rdpmc, "rdpmc", other_exits),
 	[SVM_EXIT_OF(INVD)] = ROW(mezz_exit_invd, "invd", other_exits),
-	[SVM_EXIT_OF(WBINVD)] = ROW(mezz_exit_wbinvd, "wbinvd", other_exits),
+	[SVM_EXIT_OF(WBINVD)] = ROW(exit_wbinvd, "wbinvd", other_exits),
 	[SVM_EXIT_OF(VMMCALL)] = ROW(mezz_exit_hypercall, "hypercall", hypercalls),
 	[SVM_EXIT_OF(XSETBV)] = ROW(mezz_exit_xsetbv, "xsetbv", other_exits),
 	[SVM_EXIT_OF(MONITOR)] = ROW(exit_monitor, "monitor", other_exits),

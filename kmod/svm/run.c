@@ -14,14 +14,19 @@
  *  - #VMEXIT disables all breakpoints in the host's DR7 (APM2, "#VMEXIT"). They
  *    come back when the section ends, so breakpoints on code of interrupt
  *    handlers are missed inside a section.
+ *  - QEMU's emulated CPU (7.2) does not intercept XSETBV. Where there may be one,
+ *    XCR0 is compared with what it should be when the section ends.
  */
 #include <linux/cpufeature.h>
 #include <linux/ratelimit.h>
 #include <asm/asm.h>
 #include <asm/debugreg.h>
+#include <asm/fpu/xcr.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 
+#include "../cpu/cpu.h"
+#include "../host/host.h"
 #include "../irq/irq.h"
 #include "svm.h"
 
@@ -113,10 +118,27 @@ void svm_load(struct mezz_vcpu *v)
 		svm_dr_load(svm);
 }
 
+void svm_sync_xcr0(struct svm_vcpu *svm)
+{
+	struct mezz_vcpu *v = &svm->v;
+	u64 xcr0;
+
+	if (!svm_has.xsetbv_unseen || !(v->r[MEZZ_CR4] & X86_CR4_OSXSAVE))
+		return;
+	xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	if (likely(xcr0 == v->xcr0))
+		return;
+	if (mezz_set_xcr0(v, xcr0))
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, v->xcr0);	/* what it may not have */
+	else
+		mezz_fpu_xcr0_changed(v);
+}
+
 void svm_unload(struct mezz_vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 
+	svm_sync_xcr0(svm);
 	if (unlikely(svm->vmcb->c.event_inj & SVM_EV_VALID))
 		svm_cancel_injection(v);
 	if (unlikely(svm->vmcb->c.tlb_ctl))

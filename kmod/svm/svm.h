@@ -249,6 +249,7 @@ struct svm_features {
 	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
 	bool ibpb;		/* the host wants IBPB between guests */
 	bool tsc_aux;		/* MSR_TSC_AUX exists */
+	bool xsetbv_unseen;	/* perhaps an emulator that does not intercept XSETBV */
 };
 
 extern struct svm_features svm_has;
@@ -401,6 +402,8 @@ int svm_enter(struct mezz_vcpu *v);
 void svm_spec_changed(struct svm_vcpu *svm);
 /* The guest's TSC_AUX is needed in the CPU. [A] */
 void svm_load_tsc_aux(struct svm_vcpu *svm);
+/* Find out about an XSETBV that did not exit (svm_has.xsetbv_unseen). [A] */
+void svm_sync_xcr0(struct svm_vcpu *svm);
 /* v->tsc_ratio is needed in the CPU. [A] */
 void svm_load_tsc_ratio(struct svm_vcpu *svm);
 

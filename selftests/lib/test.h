@@ -124,7 +124,8 @@ struct vcpu {
 	pthread_t thread;
 	/* Exits that vcpu_run() does not know: true if settled. */
 	bool (*on_exit)(struct vcpu *v);
-	void *data; /* of on_exit */
+	void *data;	   /* of on_exit */
+	struct vcpu *next; /* of all */
 };
 
 struct vm {
@@ -197,6 +198,8 @@ void vcpu_join(struct vcpu *v);
 /* Is this exit a g_sync()? Then its number is in *n. */
 bool vcpu_is_sync(struct vcpu *v, uint64_t *n);
 void vcpu_print(struct vcpu *v, const char *title);
+/* All vCPUs of all VMs */
+void vcpus_print(const char *title);
 
 /*
  * on_exit of guests for whom 16 KiB at MMIO_BASE are to look like RAM: mmio_ram

@@ -216,6 +216,14 @@ void vcpu_set_cpuid(struct vcpu *v, const struct kvm_cpuid2 *cpuid)
 	REQUIRE(!ioctl(v->fd, KVM_SET_CPUID2, cpuid), "KVM_SET_CPUID2: %s", strerror(errno));
 }
 
+static struct vcpu *all_vcpus;
+
+void vcpus_print(const char *title)
+{
+	for (struct vcpu *v = all_vcpus; v; v = v->next)
+		vcpu_print(v, title);
+}
+
 struct vcpu *vcpu_new_bare(struct vm *vm, unsigned int id)
 {
 	struct vcpu *v = calloc(1, sizeof(*v));
@@ -229,6 +237,8 @@ struct vcpu *vcpu_new_bare(struct vm *vm, unsigned int id)
 	v->pio = (uint8_t *)v->run + PAGE;
 	REQUIRE(vm->nr_vcpus < MAX_VCPUS, "too many vCPUs for this library");
 	vm->vcpus[vm->nr_vcpus++] = v;
+	v->next = all_vcpus;
+	all_vcpus = v;
 	return v;
 }
 
@@ -256,6 +266,12 @@ void vcpu_free(struct vcpu *v)
 		if (vm->vcpus[i] != v)
 			continue;
 		vm->vcpus[i] = vm->vcpus[--vm->nr_vcpus];
+		break;
+	}
+	for (struct vcpu **link = &all_vcpus; *link; link = &(*link)->next) {
+		if (*link != v)
+			continue;
+		*link = v->next;
 		break;
 	}
 	munmap(v->run, vm->vcpu_map_size);

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_SET_GUEST_DEBUG: single steps, breakpoints in software and hardware; and
+ * the guest's own debug registers and trap flag, with and without a debugger.
+ */
+#include "test.h"
+
+extern char step_code[], step_end[], bp_insn[], watch_insn[], watch_after[];
+
+asm(".pushsection .text\n"
+    "step_guest:\n"
+    "step_code:\n"
+    "nop\n"
+    "mov $1, %eax\n"
+    "add $2, %eax\n"
+    "mov $0, %eax\n"
+    "cpuid\n"
+    "nop\n"
+    "jmp 1f\n"
+    "nop\n"
+    "1: push %rax\n"
+    "pop %rcx\n"
+    "bp_insn: mov $5, %edx\n"
+    "mov $0x11, %r8d\n"
+    "watch_insn: mov %edx, watched(%rip)\n"
+    "watch_after: mov watched(%rip), %r9d\n"
+    "step_end: ret\n"
+    ".popsection\n");
+
+void step_guest(uint64_t arg);
+volatile uint32_t watched __attribute__((aligned(8)));
+
+static void set_debug(struct vcpu *v, uint32_t control)
+{
+	struct kvm_guest_debug d = { .control = control };
+
+	vcpu_ioctl(v, KVM_SET_GUEST_DEBUG, &d);
+}
+
+static void set_breakpoint(struct vcpu *v, uint64_t address, uint64_t dr7)
+{
+	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP };
+
+	d.arch.debugreg[0] = address;
+	d.arch.debugreg[7] = dr7;
+	vcpu_ioctl(v, KVM_SET_GUEST_DEBUG, &d);
+}
+
+/* Lengths of the instructions of step_guest that are executed */
+static const uint8_t lengths[] = { 1, 5, 3, 5, 2, 1, 3, 1, 1, 5, 6, 6, 7 };
+
+TEST(single_step)
+{
+	struct vcpu *v = vm_with_guest(0, step_guest, 0);
+	uint64_t rip = (uintptr_t)step_code;
+	struct kvm_regs r;
+
+	set_debug(v, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
+	for (unsigned int i = 0; i < sizeof(lengths); i++) {
+		REQUIRE(vcpu_run_raw(v) == KVM_EXIT_DEBUG, "exit %u at step %u",
+			v->run->exit_reason, i);
+		rip += lengths[i];
+		CHECK_EQ(v->run->debug.arch.exception, 1);
+		CHECK_EQ(v->run->debug.arch.pc, rip);
+		CHECK_EQ(v->run->debug.arch.dr6 & 1 << 14, 1 << 14);
+		vcpu_get_regs(v, &r);
+		CHECK_EQ(r.rip, rip);
+		CHECK_EQ(r.rflags & 0x100, 0); /* the trap flag is not the guest's */
+	}
+	CHECK_EQ(rip, (uintptr_t)step_end);
+	set_debug(v, 0);
+	vcpu_run(v);
+}
+
+TEST(software_breakpoint)
+{
+	struct vm *vm = vm_new(0);
+	struct vcpu *v = vcpu_new(vm, 0);
+	uint64_t page = vm_alloc(vm, 1), at = bp_insn - step_code;
+	uint8_t *code = vm_ptr(vm, page), was;
+	struct kvm_regs r;
+
+	/* Code that reads nothing by RIP: up to the breakpoint */
+	memcpy(code, step_code, watch_insn - step_code);
+	code[watch_insn - step_code] = 0xc3;
+	vcpu_long_mode(v, (void (*)(uint64_t))page, 0);
+	was = code[at];
+	code[at] = 0xcc;
+	set_debug(v, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_DEBUG);
+	CHECK_EQ(v->run->debug.arch.exception, 3);
+	CHECK_EQ(v->run->debug.arch.pc, page + at);
+	vcpu_get_regs(v, &r);
+	CHECK_EQ(r.rip, page + at);
+	/* As a debugger goes on: the instruction back, a step, the breakpoint again */
+	code[at] = was;
+	set_debug(v, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_DEBUG);
+	CHECK_EQ(v->run->debug.arch.pc, page + at + 5);
+	set_debug(v, 0);
+	vcpu_run(v);
+}
+
+TEST(hardware_breakpoint)
+{
+	struct vcpu *v = vm_with_guest(0, step_guest, 0);
+	struct kvm_debugregs d;
+
+	set_breakpoint(v, (uintptr_t)bp_insn, 0x402);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_DEBUG);
+	CHECK_EQ(v->run->debug.arch.exception, 1);
+	CHECK_EQ(v->run->debug.arch.pc, (uintptr_t)bp_insn);
+	CHECK_EQ(v->run->debug.arch.dr6 & 0xf, 1);
+	/* The guest's own are not touched. */
+	vcpu_ioctl(v, KVM_GET_DEBUGREGS, &d);
+	CHECK_EQ(d.db[0], 0);
+	CHECK_EQ(d.dr7, 0x400);
+	/* A write watchpoint, four bytes: after the instruction */
+	set_breakpoint(v, (uintptr_t)&watched, 0xd0402);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_DEBUG);
+	CHECK_EQ(v->run->debug.arch.pc, (uintptr_t)watch_after);
+	CHECK_EQ(v->run->debug.arch.dr6 & 0xf, 1);
+	CHECK_EQ(watched, 5);
+	set_debug(v, 0);
+	vcpu_run(v);
+}
+
+/* --- the guest debugs itself --- */
+
+static volatile uint64_t hits, hit_rip, hit_dr6;
+
+static void on_db(struct guest_regs *r)
+{
+	uint64_t dr6;
+
+	asm volatile("mov %%dr6, %0" : "=r"(dr6));
+	hits++;
+	hit_rip = r->rip;
+	hit_dr6 = dr6;
+	asm volatile("mov %0, %%dr6" : : "r"(0xffff0ff0ull));
+	r->rflags |= 1 << 16; /* RF */
+}
+
+static void own_guest(uint64_t arg)
+{
+	uint64_t dr7 = 0x402;
+
+	(void)arg;
+	g_cpu()->handler[1] = on_db;
+	/* A write watchpoint */
+	asm volatile("mov %0, %%dr0" : : "r"(&watched));
+	asm volatile("mov %0, %%dr7" : : "r"(0xd0402ull));
+	watched = 7;
+	asm volatile("nop");
+	G_CHECK_EQ(hits, 1);
+	G_CHECK_EQ(hit_dr6 & 0xf, 1);
+	/* It survives exits. */
+	g_sync(1);
+	watched = 8;
+	asm volatile("nop");
+	G_CHECK_EQ(hits, 2);
+	/* An execution breakpoint on the next instruction of step_guest */
+	asm volatile("mov %0, %%dr7" : : "r"(0x400ull));
+	asm volatile("mov %0, %%dr0" : : "r"(bp_insn));
+	asm volatile("mov %0, %%dr7" : : "r"(dr7));
+	asm volatile("call step_guest" : : : "rax", "rbx", "rcx", "rdx", "r8", "r9", "memory");
+	G_CHECK_EQ(hits, 3);
+	G_CHECK_EQ(hit_rip, (uintptr_t)bp_insn);
+	asm volatile("mov %0, %%dr7" : : "r"(0x400ull));
+	/* General detect: any access to debug registers */
+	asm volatile("mov %0, %%dr7" : : "r"(0x2400ull));
+	asm volatile("mov %%dr0, %%rax" : : : "rax");
+	G_CHECK_EQ(hits, 4);
+	G_CHECK_EQ(hit_dr6 >> 13 & 1, 1);
+	/* INT1 (ICEBP) */
+	asm volatile(".byte 0xf1");
+	G_CHECK_EQ(hits, 5);
+}
+
+TEST(guest_watchpoints)
+{
+	struct vcpu *v = vm_with_guest(0, own_guest, 0);
+
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	vcpu_run(v);
+}
+
+static volatile uint64_t steps, step_rips[32];
+
+static void on_step(struct guest_regs *r)
+{
+	if (steps < 32)
+		step_rips[steps] = r->rip;
+	steps++;
+	asm volatile("mov %0, %%dr6" : : "r"(0xffff0ff0ull));
+}
+
+static void trap_flag_guest(uint64_t arg)
+{
+	(void)arg;
+	g_cpu()->handler[1] = on_step;
+	/* Over instructions that exit and are emulated: CPUID, OUT, MMIO */
+	asm volatile("pushf; orl $0x100, (%%rsp); popf\n"
+		     "nop\n"
+		     "cpuid\n"
+		     "xor %%eax, %%eax\n"
+		     "out %%al, $0x80\n"
+		     "mov %%eax, (%%rsi)\n"
+		     "nop\n"
+		     "pushf; andl $~0x100, (%%rsp); popf"
+		     :
+		     : "a"(0), "S"((uint64_t)MMIO_BASE)
+		     : "rbx", "rcx", "rdx", "memory", "cc");
+	/* NOP CPUID XOR OUT MOV NOP PUSHF AND POPF: each once */
+	G_CHECK_EQ(steps, 9);
+}
+
+static bool any(struct vcpu *v)
+{
+	return v->run->exit_reason == KVM_EXIT_IO || v->run->exit_reason == KVM_EXIT_MMIO;
+}
+
+TEST(guest_trap_flag)
+{
+	struct vcpu *v = vm_with_guest(0, trap_flag_guest, 0);
+
+	v->on_exit = any;
+	vcpu_run(v);
+}
+
+static void inject_guest(uint64_t arg)
+{
+	g_cpu()->handler[arg] = on_step;
+	g_sync(1);
+	asm volatile("nop");
+	G_CHECK_EQ(steps, 1);
+}
+
+TEST(inject)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		struct vcpu *v = vm_with_guest(0, inject_guest, i ? 3 : 1);
+
+		steps = 0;
+		CHECK_EQ(vcpu_run_sync(v), 1);
+		set_debug(v, KVM_GUESTDBG_ENABLE |
+				     (i ? KVM_GUESTDBG_INJECT_BP : KVM_GUESTDBG_INJECT_DB));
+		vcpu_run(v);
+		vm_free(v->vm);
+	}
+}
+
+TEST(errors)
+{
+	struct vcpu *v = vm_with_guest(0, step_guest, 0);
+
+	CHECK_ERR(ioctl(v->fd, KVM_SET_GUEST_DEBUG, NULL), EFAULT);
+	set_debug(v, 0);
+	vcpu_run(v);
+}
