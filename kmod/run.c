@@ -26,7 +26,7 @@
 #include "vcpu.h"
 
 /* DR6 after a single step: BS, and the bits that always read 1. */
-#define DR6_BS		(1ull << 14)
+#define DR6_BS		BIT_ULL(14)
 #define DR6_FIXED_1	0xffff0ff0ull
 
 /* The section ended without an exit to settle. Never leaves this file. */
@@ -232,14 +232,10 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 }
 
 /* Let writers of slots, buses and routes have their grace period. */
-static int let_writers_in(struct mezz_vcpu *v, int *idx)
+static int let_writers_in(struct mezz_vcpu *v)
 {
-	int r;
-
-	mezz_read_unlock(v->vm, *idx);
-	r = wait_event_interruptible(v->vm->writers_gone, !atomic_read(&v->vm->writers));
-	*idx = mezz_read_lock(v->vm);
-	return r ? intr_exit(v) : SECTION_OVER;
+	return wait_event_interruptible(v->vm->writers_gone, !atomic_read(&v->vm->writers)) ?
+		intr_exit(v) : SECTION_OVER;
 }
 
 static long run_loop(struct mezz_vcpu *v)
@@ -250,8 +246,11 @@ static long run_loop(struct mezz_vcpu *v)
 	do {
 		r = between_sections(v, &idx);
 		/* A poke that is cleared by now came after its writer was counted. */
-		if (r == MEZZ_RESUME && unlikely(atomic_read(&v->vm->writers)))
-			r = let_writers_in(v, &idx);
+		if (r == MEZZ_RESUME && unlikely(atomic_read(&v->vm->writers))) {
+			mezz_read_unlock(v->vm, idx);
+			r = let_writers_in(v);
+			idx = mezz_read_lock(v->vm);
+		}
 		if (r == SECTION_OVER)
 			continue;
 		if (r != MEZZ_RESUME)

@@ -30,6 +30,7 @@ struct stats_entry {
 	u32 bucket_size;
 	char name[KVM_STATS_NAME_SIZE];
 };
+
 static_assert(offsetof(struct stats_entry, name) == offsetof(struct kvm_stats_desc, name));
 static_assert(offsetof(struct stats_entry, offset) == offsetof(struct kvm_stats_desc, offset));
 

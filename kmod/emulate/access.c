@@ -573,7 +573,7 @@ static void cb_set_vec(struct mezz_emul *e, unsigned int n, const void *buf)
 const struct mezz_emul_ops emul_ops = {
 	.read = cb_read,
 	.write = cb_write,
-	.cmpxchg = cb_cmpxchg,
+	.cas = cb_cmpxchg,
 	.probe = cb_probe,
 	.pio_in = cb_pio_in,
 	.pio_out = cb_pio_out,

@@ -87,7 +87,7 @@ struct mezz_emul;
  *
  * @read: @access MEZZ_EMUL_WRITE when the instruction will also write there
  * @write: RAM at once, I/O queued
- * @cmpxchg: atomic; returns with *@old what was found (compare it with what
+ * @cas: compare and swap; returns with *@old what was found (compare it with what
  *	was expected); @len 1, 2, 4, 8 or 16. On I/O a queued write of @new.
  * @probe: would this access fault? MEZZ_EMUL_EXIT: no, but (part of) it is I/O
  * @pio_in: @count items of @size bytes from @port into @buf
@@ -108,7 +108,7 @@ struct mezz_emul;
 struct mezz_emul_ops {
 	int (*read)(struct mezz_emul *e, u64 la, void *buf, unsigned int len, u32 access);
 	int (*write)(struct mezz_emul *e, u64 la, const void *buf, unsigned int len);
-	int (*cmpxchg)(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len);
+	int (*cas)(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len);
 	int (*probe)(struct mezz_emul *e, u64 la, unsigned int len, u32 access);
 	int (*pio_in)(struct mezz_emul *e, u16 port, unsigned int size, unsigned int count,
 		      void *buf);

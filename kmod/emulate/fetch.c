@@ -43,7 +43,7 @@ static int walk_cmpxchg(void *ctx, u64 gpa, u64 *old, u64 new, unsigned int size
 void emul_walk_init(struct mezz_vcpu *v, struct mezz_walk *w)
 {
 	w->read = walk_read;
-	w->cmpxchg = walk_cmpxchg;
+	w->cas = walk_cmpxchg;
 	w->ctx = v;
 	w->cr0 = mezz_get(v, MEZZ_CR0);
 	w->cr3 = mezz_get(v, MEZZ_CR3);

@@ -144,7 +144,7 @@ static int update(struct mezz_walk *w, enum paging p, u32 access, bool *lost)
 		if (likely(new == w->entry[i]))
 			continue;
 		old = w->entry[i];
-		r = (w->cmpxchg)(w->ctx, w->at[i], &old, new, w->size);
+		r = w->cas(w->ctx, w->at[i], &old, new, w->size);
 		if (r == -EAGAIN)
 			return MEZZ_WALK_AGAIN;
 		/* A table in read-only memory keeps its bits. */

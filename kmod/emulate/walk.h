@@ -35,7 +35,7 @@ enum mezz_walk_rc {
  * Set by the caller:
  * @read: read @size (4 or 8) bytes of guest physical memory, naturally
  *	aligned; 0, -EAGAIN, or another errno: no memory there
- * @cmpxchg: the same atomically; @old is updated with what was found
+ * @cas: compare and swap; @old is updated with what was found
  * @ctx: first argument of both
  * @cr0: guest's register, as @cr3, @cr4 and @efer
  * @cr3: see @cr0
@@ -55,7 +55,7 @@ enum mezz_walk_rc {
  */
 struct mezz_walk {
 	int (*read)(void *ctx, u64 gpa, u64 *val, unsigned int size);
-	int (*cmpxchg)(void *ctx, u64 gpa, u64 *old, u64 new, unsigned int size);
+	int (*cas)(void *ctx, u64 gpa, u64 *old, u64 new, unsigned int size);
 	void *ctx;
 	u64 cr0, cr3, cr4, efer;
 	u8 maxphyaddr;

@@ -215,7 +215,9 @@ void mezz_cpus_exit(void)
  */
 void mezz_kick_cpu(int cpu)
 {
-	(smp_ops.smp_send_reschedule)(cpu);
+	void (*send)(int cpu) = smp_ops.smp_send_reschedule;
+
+	send(cpu);
 }
 
 /* The count became implicit in 6.8. */

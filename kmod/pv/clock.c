@@ -174,6 +174,9 @@ void mezz_pv_update_clock(struct mezz_vcpu *v)
 	struct instant t;
 	bool stable;
 
+	v->pv->clock_jiffies = jiffies;
+	if (!v->pv->write_wall && !(v->pv->clock_msr & KVM_MSR_ENABLED))
+		return;
 	sample(&t);
 	spin_lock(&p->lock);
 	stable = p->stable;

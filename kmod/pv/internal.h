@@ -39,6 +39,7 @@ struct mezz_pv_vm {
  * @stopped: tell the guest that it was stopped
  * @preempted: the guest's record may say that this vCPU is not running
  * @last_delay: the thread's time in run queues that was accounted
+ * @clock_jiffies: when mezz_pv_update_clock() was called last
  */
 struct mezz_pv_vcpu {
 	u64 clock_msr, steal_msr, eoi_msr, poll_msr;
@@ -46,6 +47,7 @@ struct mezz_pv_vcpu {
 	bool stopped;
 	bool preempted;
 	u64 last_delay;
+	unsigned long clock_jiffies;
 };
 
 /* clock.c */

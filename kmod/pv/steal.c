@@ -67,7 +67,8 @@ void mezz_pv_update_steal(struct mezz_vcpu *v)
 	u64 gpa = steal_gpa(v), delay;
 
 	pv_clock_check(v->vm);
-	if (unlikely(!READ_ONCE(v->vm->pv->stable)))
+	/* An unreliable TSC drifts, but not within a tick; CPU changes are seen elsewhere. */
+	if (unlikely(!READ_ONCE(v->vm->pv->stable)) && p->clock_jiffies != jiffies)
 		mezz_pv_update_clock(v);
 	if (!(p->steal_msr & KVM_MSR_ENABLED))
 		return;

@@ -248,7 +248,7 @@ static void t_set_vec(struct mezz_emul *e, unsigned int n, const void *buf)
 static const struct mezz_emul_ops ops = {
 	.read = t_read,
 	.write = t_write,
-	.cmpxchg = t_cmpxchg,
+	.cas = t_cmpxchg,
 	.probe = t_probe,
 	.get_vec = t_get_vec,
 	.set_vec = t_set_vec,

@@ -11,20 +11,20 @@
 #include "../tap.h"
 #include "walk.h"
 
-#define MEM	0x8000
-#define PG	BIT_ULL(31)
-#define WP	BIT_ULL(16)
-#define PSE	BIT_ULL(4)
-#define PAE	BIT_ULL(5)
-#define LA57	BIT_ULL(12)
-#define SMEP	BIT_ULL(20)
-#define SMAP	BIT_ULL(21)
-#define LMA	BIT_ULL(10)
-#define NXE	BIT_ULL(11)
-#define NX	BIT_ULL(63)
+#define MEM  0x8000
+#define PG   BIT_ULL(31)
+#define WP   BIT_ULL(16)
+#define PSE  BIT_ULL(4)
+#define PAE  BIT_ULL(5)
+#define LA57 BIT_ULL(12)
+#define SMEP BIT_ULL(20)
+#define SMAP BIT_ULL(21)
+#define LMA  BIT_ULL(10)
+#define NXE  BIT_ULL(11)
+#define NX   BIT_ULL(63)
 
 static unsigned char mem[MEM];
-static int races;		/* so many exchanges find the dirty bit set by others */
+static int races; /* so many exchanges find the dirty bit set by others */
 
 static int mem_read(void *ctx, u64 gpa, u64 *val, unsigned int size)
 {
@@ -72,8 +72,14 @@ static u64 get8(u64 gpa)
 static struct mezz_walk setup(u64 cr4, u64 efer)
 {
 	struct mezz_walk w = {
-		.read = mem_read, .cmpxchg = mem_cmpxchg, .cr0 = PG | WP | 1, .cr3 = 0x1000,
-		.cr4 = cr4, .efer = efer, .maxphyaddr = 40, .update = true,
+		.read = mem_read,
+		.cas = mem_cmpxchg,
+		.cr0 = PG | WP | 1,
+		.cr3 = 0x1000,
+		.cr4 = cr4,
+		.efer = efer,
+		.maxphyaddr = 40,
+		.update = true,
 	};
 
 	races = 0;
@@ -145,7 +151,8 @@ static void test_modes(void)
 	w = setup_long(0x5007);
 	expect(&w, LA, MEZZ_WALK_USER, 0x5123, "four levels");
 	tap(get8(0x1008) == 0x2027 && get8(0x4008) == 0x5027 && w.n == 4 && w.size == 8 &&
-	    w.at[3] == 0x4008 && w.entry[3] == 0x5027, "accessed bits, entries reported");
+		    w.at[3] == 0x4008 && w.entry[3] == 0x5027,
+	    "accessed bits, entries reported");
 	expect(&w, LA, MEZZ_WALK_USER | MEZZ_WALK_WRITE, 0x5123, "the same, writing");
 	tap(get8(0x1008) == 0x2027 && get8(0x4008) == 0x5067, "dirty bit in the leaf alone");
 	put8(0x3008, 0x401087);
