@@ -305,6 +305,7 @@ int mezz_get_events(struct mezz_vcpu *v, struct kvm_vcpu_events *e)
 	e->nmi.pending = v->ev.nmi_pending != 0;
 	e->nmi.masked = mezz_engine->get_nmi_mask(v);
 
+	e->sipi_vector = mezz_lapic_get_sipi(v);
 	e->flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
 	if (v->vm->triple_fault_event) {
 		e->triple_fault.pending = test_bit(MEZZ_REQ_TRIPLE_FAULT, &v->requests);
@@ -363,6 +364,8 @@ int mezz_set_events(struct mezz_vcpu *v, const struct kvm_vcpu_events *e)
 		atomic_set(&v->nmi_queued, 0);
 	}
 	mezz_engine->set_nmi_mask(v, e->nmi.masked);
+	if (e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)
+		mezz_lapic_set_sipi(v, e->sipi_vector);
 
 	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) {
 		if (e->triple_fault.pending)

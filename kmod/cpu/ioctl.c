@@ -35,7 +35,10 @@ static long get_mp_state(struct mezz_vcpu *v, struct kvm_mp_state __user *argp)
 	return copy_to_user(argp, &mp, sizeof(mp)) ? -EFAULT : 0;
 }
 
-/* SIPI_RECEIVED and AP_RESET_HOLD are never reported, so nobody restores them. */
+/*
+ * SIPI_RECEIVED is INIT_RECEIVED with a SIPI that waits; its vector came with
+ * KVM_SET_VCPU_EVENTS. AP_RESET_HOLD is never reported, so nobody restores it.
+ */
 static long set_mp_state(struct mezz_vcpu *v, const struct kvm_mp_state __user *argp)
 {
 	struct kvm_mp_state mp;
@@ -50,6 +53,12 @@ static long set_mp_state(struct mezz_vcpu *v, const struct kvm_mp_state __user *
 	case KVM_MP_STATE_INIT_RECEIVED:
 		if (!v->lapic)
 			return -EINVAL;
+		break;
+	case KVM_MP_STATE_SIPI_RECEIVED:
+		if (!v->lapic)
+			return -EINVAL;
+		mp.mp_state = KVM_MP_STATE_INIT_RECEIVED;
+		mezz_lapic_raise_sipi(v);
 		break;
 	default:
 		return -EINVAL;

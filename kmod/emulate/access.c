@@ -322,6 +322,7 @@ static int cb_pio_out(struct mezz_emul *e, u16 port, unsigned int size, unsigned
 	s->out_port = port;
 	s->out_size = size;
 	s->out_count = count;
+	s->out_done = 0;
 	e->io = true;
 	return MEZZ_EMUL_OK;
 }
@@ -373,20 +374,35 @@ static int complete_flush(struct mezz_vcpu *v)
 	return emul_flush(v);
 }
 
+static int complete_out(struct mezz_vcpu *v);
+
+/*
+ * Items that nobody in the kernel takes go to user space: all together, or one by
+ * one if an ioeventfd may want some of them.
+ */
 static int flush_out(struct mezz_vcpu *v)
 {
 	struct mezz_emul_vcpu *s = v->emul;
-	unsigned int i, n = s->out_count;
+	unsigned int size = s->out_size, n;
 
-	s->out_count = 0;
-	for (i = 0; i < n; i++)
-		if (!mezz_pio_write(v, s->out_port, s->out_size, s->pio_buf + i * s->out_size))
+	for (; s->out_count; s->out_count--, s->out_done++)
+		if (!mezz_pio_write(v, s->out_port, size, s->pio_buf + s->out_done * size))
 			break;
-	if (i == n)
+	if (!s->out_count)
 		return MEZZ_RESUME;
-	memcpy(v->pio_data, s->pio_buf + i * s->out_size, (n - i) * s->out_size);
-	exit_io(v, s->out_port, s->out_size, n - i, false);
+	n = mezz_pio_watched(v, s->out_port) ? 1 : s->out_count;
+	memcpy(v->pio_data, s->pio_buf + s->out_done * size, n * size);
+	exit_io(v, s->out_port, size, n, false);
+	s->out_count -= n;
+	s->out_done += n;
+	if (s->out_count)
+		v->complete = complete_out;
 	return MEZZ_USER;
+}
+
+static int complete_out(struct mezz_vcpu *v)
+{
+	return flush_out(v);
 }
 
 int emul_exit_mmio_write(struct mezz_vcpu *v, const struct emul_io *io)

@@ -65,6 +65,7 @@ struct emul_code_page {
  * @pio_ready: @pio_buf holds what IN or INS reads
  * @out_count: items of OUT or OUTS that wait in @pio_buf
  * @out_size: size of each
+ * @out_done: items before these that have gone
  * @out_port: and where they go
  * @pio_buf: one page
  * @code: bytes that e.insn was decoded from
@@ -86,7 +87,7 @@ struct mezz_emul_vcpu {
 	struct emul_io write[EMUL_MAX_IO];
 
 	bool pio_ready;
-	u16 out_count, out_port;
+	u16 out_count, out_done, out_port;
 	u8 out_size;
 	void *pio_buf;
 

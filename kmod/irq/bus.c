@@ -124,6 +124,15 @@ bool mezz_pio_write(struct mezz_vcpu *v, u16 port, unsigned int len, const void 
 	return bus_write(v->vm, MEZZ_BUS_PIO, port, len, data);
 }
 
+bool mezz_pio_watched(struct mezz_vcpu *v, u16 port)
+{
+	struct mezz_vm *vm = v->vm;
+	const struct mezz_bus *bus = srcu_dereference(vm->irq->bus[MEZZ_BUS_PIO], &vm->srcu);
+	unsigned int i = bus_upper(bus, port);
+
+	return i && bus->e[i - 1].reach > port;
+}
+
 bool mezz_pio_read(struct mezz_vcpu *v, u16 port, unsigned int len, void *data)
 {
 	return bus_read(v->vm, MEZZ_BUS_PIO, port, len, data);

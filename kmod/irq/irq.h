@@ -58,6 +58,8 @@ long mezz_irq_cap(struct mezz_vm *vm, unsigned long cap);
 bool mezz_mmio_write(struct mezz_vcpu *v, u64 gpa, unsigned int len, const void *data);
 bool mezz_mmio_read(struct mezz_vcpu *v, u64 gpa, unsigned int len, void *data);
 bool mezz_pio_write(struct mezz_vcpu *v, u16 port, unsigned int len, const void *data);
+/* May something on the bus take a write to @port, depending on its data? */
+bool mezz_pio_watched(struct mezz_vcpu *v, u16 port);
 bool mezz_pio_read(struct mezz_vcpu *v, u16 port, unsigned int len, void *data);
 
 /* --- interrupts for a vCPU; called by event.c on the vCPU's own thread --- */
@@ -88,6 +90,10 @@ void mezz_lapic_tsc_changed(struct mezz_vcpu *v);
 /* Pending INIT/SIPI: called outside the section; may change v->mp. */
 void mezz_lapic_accept_events(struct mezz_vcpu *v);
 bool mezz_lapic_init_sipi_pending(struct mezz_vcpu *v);
+/* The vector of the last SIPI, for the state ioctls; and as if it came again now. */
+u8 mezz_lapic_get_sipi(struct mezz_vcpu *v);
+void mezz_lapic_set_sipi(struct mezz_vcpu *v, u8 vector);
+void mezz_lapic_raise_sipi(struct mezz_vcpu *v);
 /* KVM_HC_SEND_IPI: two 64-bit halves of an ID bitmap from @min; count delivered. */
 long mezz_pv_send_ipi(struct mezz_vm *vm, u64 low, u64 high, u32 min, u32 icr, bool is64);
 /* KVM_HC_KICK_CPU */

@@ -474,3 +474,19 @@ void mezz_lapic_accept_events(struct mezz_vcpu *v)
 	    v->mp.mp_state == KVM_MP_STATE_INIT_RECEIVED)
 		lapic_start_up(v, READ_ONCE(l->sipi));
 }
+
+u8 mezz_lapic_get_sipi(struct mezz_vcpu *v)
+{
+	return v->lapic ? READ_ONCE(v->lapic->sipi) : 0;
+}
+
+void mezz_lapic_set_sipi(struct mezz_vcpu *v, u8 vector)
+{
+	if (v->lapic)
+		WRITE_ONCE(v->lapic->sipi, vector);
+}
+
+void mezz_lapic_raise_sipi(struct mezz_vcpu *v)
+{
+	set_bit(LAPIC_SIPI, &v->lapic->pending);
+}

@@ -68,7 +68,7 @@ void mezz_pv_update_steal(struct mezz_vcpu *v)
 
 	pv_clock_check(v->vm);
 	/* An unreliable TSC drifts, but not within a tick; CPU changes are seen elsewhere. */
-	if (unlikely(!READ_ONCE(v->vm->pv->stable)) && p->clock_jiffies != jiffies)
+	if (unlikely(!READ_ONCE(v->vm->pv->stable)) && time_after(jiffies, p->clock_jiffies))
 		mezz_pv_update_clock(v);
 	if (!(p->steal_msr & KVM_MSR_ENABLED))
 		return;
