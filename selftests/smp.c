@@ -262,6 +262,12 @@ static void wake(int number)
 	(void)number;
 }
 
+/* A signal ended KVM_RUN. */
+static bool was_interrupted(struct vcpu *v)
+{
+	return v->run->exit_reason == KVM_EXIT_INTR;
+}
+
 static void *interrupted(void *arg)
 {
 	return (void *)(uintptr_t)vcpu_run(arg);
@@ -279,6 +285,7 @@ TEST(ioctls_meanwhile)
 
 		vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
 		vcpu_long_mode(v, busy_guest, 0);
+		v->on_exit = was_interrupted;
 		pthread_create(&v->thread, NULL, interrupted, v);
 	}
 	for (unsigned int i = 0; i < 150; i++) {

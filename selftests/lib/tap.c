@@ -213,3 +213,11 @@ int main(int argc, char **argv)
 	}
 	return run_all(argv + optind);
 }
+
+bool cpu_is_qemu(void)
+{
+	uint32_t eax = 0x40000000, ebx, ecx, edx;
+
+	asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+	return ebx == 0x54474354 && ecx == 0x43544743 && edx == 0x47435447; /* TCGTCGTCGTCG */
+}

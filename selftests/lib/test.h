@@ -98,6 +98,8 @@ void test_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int dev_open(void);
 /* Is it in-tree KVM, and not Mezzanine, that is tested? */
 bool dev_is_kvm(void);
+/* Is the CPU one that QEMU emulates? Its SVM lacks what a test then names. */
+bool cpu_is_qemu(void);
 /* KVM_CHECK_EXTENSION on the device */
 int dev_cap(unsigned long cap);
 
