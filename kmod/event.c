@@ -19,8 +19,8 @@
 
 /* DR6 bits that are set when inactive; see SDM 3, "Debug Status Register (DR6)". */
 #define DR6_ACTIVE_LOW_BITS	0xffff0ff0ull
-#define DR6_BS			(1ull << 14)
-#define DR7_GD			(1ull << 13)
+#define DR6_BS			BIT_ULL(14)
+#define DR7_GD			BIT_ULL(13)
 
 enum exc_class { BENIGN, CONTRIBUTORY, PAGE_FAULT };
 

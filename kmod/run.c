@@ -238,18 +238,18 @@ static int let_writers_in(struct mezz_vcpu *v)
 		intr_exit(v) : SECTION_OVER;
 }
 
-static long run_loop(struct mezz_vcpu *v)
+/* Called and returns with the SRCU read side held. */
+static long run_loop(struct mezz_vcpu *v, int *idx)
 {
-	int idx = mezz_read_lock(v->vm);
 	int r;
 
 	do {
-		r = between_sections(v, &idx);
+		r = between_sections(v, idx);
 		/* A poke that is cleared by now came after its writer was counted. */
 		if (r == MEZZ_RESUME && unlikely(atomic_read(&v->vm->writers))) {
-			mezz_read_unlock(v->vm, idx);
+			mezz_read_unlock(v->vm, *idx);
 			r = let_writers_in(v);
-			idx = mezz_read_lock(v->vm);
+			*idx = mezz_read_lock(v->vm);
 		}
 		if (r == SECTION_OVER)
 			continue;
@@ -263,26 +263,22 @@ static long run_loop(struct mezz_vcpu *v)
 			 * A slow handler may have waited long: let writers of
 			 * slots and buses through before the next section.
 			 */
-			mezz_read_unlock(v->vm, idx);
-			idx = mezz_read_lock(v->vm);
+			mezz_read_unlock(v->vm, *idx);
+			*idx = mezz_read_lock(v->vm);
 		}
 	} while (r == MEZZ_RESUME || r == SECTION_OVER);
-
-	mezz_read_unlock(v->vm, idx);
 	return r;
 }
 
-/* User space did its part of an exit (PIO in, MMIO read...): use it. */
+/* User space did its part of an exit (PIO in, MMIO read...): use it. SRCU held. */
 static long complete_exit(struct mezz_vcpu *v)
 {
 	int (*complete)(struct mezz_vcpu *v) = v->complete;
-	int idx = mezz_read_lock(v->vm);
-	long r;
 
+	if (!complete)
+		return MEZZ_RESUME;
 	v->complete = NULL;
-	r = complete(v);
-	mezz_read_unlock(v->vm, idx);
-	return r;
+	return complete(v);
 }
 
 static void sigset_on(struct mezz_vcpu *v)
@@ -330,6 +326,7 @@ static long run_uninitialized(struct mezz_vcpu *v)
 static long start_run(struct mezz_vcpu *v)
 {
 	struct kvm_run *run = v->run;
+	int idx;
 	long r;
 
 	if (v->mp.mp_state == KVM_MP_STATE_UNINITIALIZED && v->lapic)
@@ -341,20 +338,25 @@ static long start_run(struct mezz_vcpu *v)
 		if (r)
 			return r;
 	}
-	if (!v->lapic && mezz_set_cr8(v, run->cr8))
+	if (!v->lapic && run->cr8 != v->cr8 && mezz_set_cr8(v, run->cr8))
 		return -EINVAL;
-	if (v->complete) {
-		r = complete_exit(v);
-		if (r != MEZZ_RESUME)
-			return r;
+	idx = mezz_read_lock(v->vm);
+	r = complete_exit(v);
+	if (r != MEZZ_RESUME)
+		goto out;
+	if (mezz_immediate_exit(run)) {
+		r = intr_exit(v);
+		goto out;
 	}
-	if (mezz_immediate_exit(run))
-		return intr_exit(v);
-	mezz_request(v, MEZZ_REQ_STEAL);
+	if (mezz_pv_wants_entry(v))
+		mezz_request(v, MEZZ_REQ_STEAL);
 	/* Asked for anew by every KVM_RUN. */
 	if (run->request_interrupt_window)
 		mezz_request(v, MEZZ_REQ_EVENT);
-	return run_loop(v);
+	r = run_loop(v, &idx);
+out:
+	mezz_read_unlock(v->vm, idx);
+	return r;
 }
 
 /**

@@ -248,7 +248,7 @@ int mezz_insn_len(struct mezz_vcpu *v, u32 op, unsigned int op_len);
 
 static inline void mezz_request(struct mezz_vcpu *v, enum mezz_request req)
 {
-	smp_mb__before_atomic();
+	smp_mb__before_atomic();	/* what the request is about goes first */
 	set_bit(req, &v->requests);
 }
 

@@ -53,8 +53,8 @@ struct mezz_tsc_sync {
 struct mezz_vm {
 	struct mm_struct *mm;		/* held (mmgrab) */
 	struct kref ref;		/* vm fd, vCPU fds, stats fds */
-	struct mutex lock;
-	struct mutex slots_lock;
+	struct mutex lock;	/* creation of vCPUs and devices, capabilities */
+	struct mutex slots_lock;	/* slots, buses, routing: writers */
 	struct srcu_struct srcu;
 	/*
 	 * mezz_synchronize() calls under way. The run loop opens no section
@@ -94,6 +94,7 @@ static inline void mezz_read_unlock(struct mezz_vm *vm, int idx)
 
 static inline int mezz_nr_vcpus(struct mezz_vm *vm)
 {
+	/* Pairs with the release when a vCPU is published. */
 	return smp_load_acquire(&vm->nr_vcpus);
 }
 

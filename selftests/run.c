@@ -236,9 +236,9 @@ static void *one_run(void *arg)
 /* A vCPU wanders through threads, one after the other. */
 TEST(new_thread_each_time)
 {
-	struct vcpu *v = vm_with_guest(0, out_guest, 300);
+	struct vcpu *v = vm_with_guest(0, out_guest, 60);
 
-	for (unsigned int i = 0; i < 300; i++) {
+	for (unsigned int i = 0; i < 60; i++) {
 		pthread_create(&v->thread, NULL, one_run, v);
 		vcpu_join(v);
 		CHECK_EQ(*((uint8_t *)v->run + v->run->io.data_offset), i & 0xff);
@@ -333,13 +333,21 @@ TEST(killed)
 /* Stopped and continued, as job control and debuggers do */
 TEST(stopped)
 {
+	volatile bool *runs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+				   -1, 0);
 	pid_t child = fork();
 	int status;
 
 	if (!child) {
-		child_body(0);
-		_exit(1);
+		struct vcpu *v = vm_with_guest(0, spin_guest, 0);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		*runs = true;
+		for (;;)
+			ioctl(v->fd, KVM_RUN, 0);
 	}
+	for (unsigned int i = 0; i < 5000 && !*runs; i++)
+		usleep(1000);
 	for (unsigned int i = 0; i < 15; i++) {
 		usleep(5000);
 		kill(child, SIGSTOP);

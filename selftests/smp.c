@@ -161,7 +161,7 @@ TEST(ipi_storm)
 {
 	if (!(dev_cpuid_reg(1, 0, 'c') & 1 << 21))
 		test_skip("no x2APIC");
-	run_all(vm_new(VM_IRQCHIP), 4, storm_guest, 300);
+	run_all(vm_new(VM_IRQCHIP), 4, storm_guest, 150);
 }
 
 TEST(ipi_storm_16)
@@ -236,7 +236,7 @@ TEST(tlb_shootdown)
 	pte = vm_map(vm, GVA_FREE, frames[0], PT_P | PT_W);
 	/* The guest sees its page tables at their GPA. */
 	pte = (uint64_t *)((uint8_t *)pte - vm->ram);
-	run_all(vm, 4, shootdown_guest, 400);
+	run_all(vm, 4, shootdown_guest, 150);
 }
 
 /* --- user space looks and pokes at vCPUs that run --- */

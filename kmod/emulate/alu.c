@@ -341,16 +341,16 @@ int emul_op_mul(struct mezz_emul *e)
 	unsigned int size = e->insn.opsize;
 	u64 a = emul_get_reg(e, MEZZ_GPR_AX, size), b, lo, hi;
 	bool is_signed = e->insn.op == MEZZ_OP_IMUL1;
-	unsigned __int128 p;
+	__uint128_t p;
 	int rc = emul_get_dst(e, size, &b);
 
 	if (rc)
 		return rc;
 	if (is_signed)
-		p = (unsigned __int128)((__int128)(s64)emul_sext(a, size) *
-					(s64)emul_sext(b, size));
+		p = (__uint128_t)((__int128)(s64)emul_sext(a, size) *
+				  (s64)emul_sext(b, size));
 	else
-		p = (unsigned __int128)a * b;
+		p = (__uint128_t)a * b;
 	lo = (u64)p & emul_mask(size);
 	hi = (u64)(p >> (size * 8)) & emul_mask(size);
 	if (size == 1) {
@@ -411,7 +411,7 @@ int emul_op_div(struct mezz_emul *e)
 	unsigned int size = e->insn.opsize;
 	bool is_signed = e->insn.op == MEZZ_OP_IDIV, neg = false, neg_by = false;
 	u64 by, lo, hi, q, rem, limit;
-	unsigned __int128 n;
+	__uint128_t n;
 	int rc = emul_get_dst(e, size, &by);
 
 	if (rc)
@@ -419,7 +419,7 @@ int emul_op_div(struct mezz_emul *e)
 	lo = emul_get_reg(e, MEZZ_GPR_AX, size);
 	hi = size == 1 ? emul_get_reg(e, MEZZ_GPR_AX, 2) >> 8 :
 	     emul_get_reg(e, MEZZ_GPR_DX, size);
-	n = (unsigned __int128)hi << (size * 8) | lo;
+	n = (__uint128_t)hi << (size * 8) | lo;
 	if (is_signed) {
 		neg = hi & emul_sign(size);
 		neg_by = by & emul_sign(size);
@@ -428,7 +428,7 @@ int emul_op_div(struct mezz_emul *e)
 		if (neg_by)
 			by = -by & emul_mask(size);
 		if (size < 8)
-			n &= ((unsigned __int128)1 << (size * 16)) - 1;
+			n &= ((__uint128_t)1 << (size * 16)) - 1;
 	}
 	hi = (u64)(n >> (size * 8));
 	if (!by || hi >= by)

@@ -106,6 +106,7 @@ int emul_op_dt(struct mezz_emul *e)
 	bool store = e->insn.op == MEZZ_OP_SGDT || e->insn.op == MEZZ_OP_SIDT;
 	unsigned int size = emul_long(e) ? 10 : 6;
 	u64 base = 0, la;
+	bool wide, prefix;
 	u8 buf[10];
 	u16 limit;
 	int rc;
@@ -128,8 +129,9 @@ int emul_op_dt(struct mezz_emul *e)
 	memcpy(&limit, buf, 2);
 	memcpy(&base, buf + 2, size - 2);
 	/* A 16-bit operand size loads 24 bits of base. */
-	if (!emul_long(e) && (e->insn.mode == MEZZ_MODE_PROT32) ==
-			     !!(e->insn.prefix & MEZZ_PFX_OPSIZE))
+	wide = e->insn.mode == MEZZ_MODE_PROT32;
+	prefix = e->insn.prefix & MEZZ_PFX_OPSIZE;
+	if (!emul_long(e) && wide == prefix)
 		base &= 0xffffff;
 	return e->ops->set_dt(e, idt, base, limit);
 }

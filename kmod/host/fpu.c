@@ -57,6 +57,7 @@ struct image {
 	u64 xcomp_bv;
 	u8 reserved[48];
 };
+
 static_assert(sizeof(struct image) == IMAGE_MIN);
 
 /**

@@ -38,7 +38,7 @@ void mezz_fpu_set_vec(struct mezz_vcpu *v, unsigned int n, const void *buf, unsi
 
 /* --- CPUs (host/cpu.c) --- */
 /*
- * [P] Switch the engine on on every CPU, now and on hotplug; undo it on
+ * [P] Switch the engine on, on every CPU, now and on hotplug; undo it on
  * reboot, kexec and crash. Counted: first VM on, last VM off.
  */
 int mezz_cpus_get(void);

@@ -228,7 +228,7 @@ int mezz_pin_to_gsi(struct mezz_vm *vm, unsigned int chip, unsigned int pin);
  * never from the wake-up of an eventfd: it signals others.
  */
 void mezz_notify_ack(struct mezz_vm *vm, unsigned int chip, unsigned int pin);
-/* Does an acknowledgement of this pin interest anybody? */
+/* Does an acknowledgment of this pin interest anybody? */
 bool mezz_pin_has_notifier(struct mezz_vm *vm, unsigned int chip, unsigned int pin);
 
 /*

@@ -57,6 +57,11 @@ static void clear_preempted(struct mezz_vcpu *v, u64 gpa)
 		mezz_request(v, MEZZ_REQ_TLB_FLUSH);
 }
 
+bool mezz_pv_wants_entry(struct mezz_vcpu *v)
+{
+	return (v->pv->steal_msr | v->pv->clock_msr) & KVM_MSR_ENABLED;
+}
+
 void mezz_pv_update_steal(struct mezz_vcpu *v)
 {
 	struct mezz_pv_vcpu *p = v->pv;

@@ -49,6 +49,7 @@ enum svm_intercept {
 	SVM_I_INVLPGB_ILLEGAL, SVM_I_INVPCID, SVM_I_MCOMMIT, SVM_I_TLBSYNC,
 	SVM_NR_INTERCEPT_WORDS = 6
 };
+
 static_assert(SVM_I_SHUTDOWN == 127 && SVM_I_RDPRU == 142);
 
 /* VMCB clean field: this part of the block is as the CPU last saw it. */
@@ -145,6 +146,7 @@ struct svm_control {
 	u8 insn_bytes[15];
 	u8 reserved_0e0[0x400 - 0xe0];
 };
+
 static_assert(offsetof(struct svm_control, iopm_pa) == 0x40);
 static_assert(offsetof(struct svm_control, int_ctl) == 0x60);
 static_assert(offsetof(struct svm_control, exit_int_info) == 0x88);
@@ -195,6 +197,7 @@ struct svm_save {
 	u64 spec_ctrl;
 	u8 reserved_2e8[0xc00 - 0x2e8];
 };
+
 static_assert(sizeof(struct svm_seg) == 16);
 static_assert(offsetof(struct svm_save, cpl) == 0xcb);
 static_assert(offsetof(struct svm_save, cr4) == 0x148);
@@ -208,6 +211,7 @@ struct svm_vmcb {
 	struct svm_control c;
 	struct svm_save s;
 };
+
 static_assert(sizeof(struct svm_vmcb) == 4096);
 
 /* --- exit codes: APM2, appendix "SVM Intercept Exit Codes" --- */
@@ -338,6 +342,7 @@ struct svm_vcpu {
 	u64 tsc_aux;
 	struct page *msrpm;	/* own permission map, NULL: the shared one */
 };
+
 static_assert(offsetof(struct svm_vcpu, v) == 0);
 static_assert(offsetof(struct mezz_vcpu, r) == 0);
 
@@ -378,6 +383,7 @@ static inline u64 svm_pa(const struct page *page)
 {
 	return page_to_phys(page) | svm_has.me;
 }
+
 void svm_cpuid_mask(u32 function, u32 index, u32 *regs);
 
 /* vmcb.c */
