@@ -203,19 +203,17 @@ TEST(guest_watchpoints)
 	vcpu_run(v);
 }
 
-static volatile uint64_t steps, step_rips[32];
+static volatile uint64_t steps;
 
 static void on_step(struct guest_regs *r)
 {
-	if (steps < 32)
-		step_rips[steps] = r->rip;
+	(void)r;
 	steps++;
 	asm volatile("mov %0, %%dr6" : : "r"(0xffff0ff0ull));
 }
 
-static void trap_flag_guest(uint64_t arg)
+static void trap_flag_guest(uint64_t expected)
 {
-	(void)arg;
 	g_cpu()->handler[1] = on_step;
 	/* Over instructions that exit and are emulated: CPUID, OUT, MMIO */
 	asm volatile("pushf; orl $0x100, (%%rsp); popf\n"
@@ -230,7 +228,7 @@ static void trap_flag_guest(uint64_t arg)
 		     : "a"(0), "S"((uint64_t)MMIO_BASE)
 		     : "rbx", "rcx", "rdx", "memory", "cc");
 	/* NOP CPUID XOR OUT MOV NOP PUSHF AND POPF: each once */
-	G_CHECK_EQ(steps, 9);
+	G_CHECK_EQ(steps, expected);
 }
 
 static bool any(struct vcpu *v)
@@ -240,7 +238,8 @@ static bool any(struct vcpu *v)
 
 TEST(guest_trap_flag)
 {
-	struct vcpu *v = vm_with_guest(0, trap_flag_guest, 0);
+	/* KVM loses the one after an MMIO write that goes to user space. */
+	struct vcpu *v = vm_with_guest(0, trap_flag_guest, dev_is_kvm() ? 8 : 9);
 
 	v->on_exit = any;
 	vcpu_run(v);
@@ -254,18 +253,25 @@ static void inject_guest(uint64_t arg)
 	G_CHECK_EQ(steps, 1);
 }
 
-TEST(inject)
+static void inject(uint64_t vector, uint32_t control)
 {
-	for (unsigned int i = 0; i < 2; i++) {
-		struct vcpu *v = vm_with_guest(0, inject_guest, i ? 3 : 1);
+	struct vcpu *v = vm_with_guest(0, inject_guest, vector);
 
-		steps = 0;
-		CHECK_EQ(vcpu_run_sync(v), 1);
-		set_debug(v, KVM_GUESTDBG_ENABLE |
-				     (i ? KVM_GUESTDBG_INJECT_BP : KVM_GUESTDBG_INJECT_DB));
-		vcpu_run(v);
-		vm_free(v->vm);
-	}
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	set_debug(v, KVM_GUESTDBG_ENABLE | control);
+	vcpu_run(v);
+}
+
+TEST(inject_db)
+{
+	inject(1, KVM_GUESTDBG_INJECT_DB);
+}
+
+TEST(inject_bp)
+{
+	if (dev_is_kvm() && cpu_is_qemu())
+		test_skip("without NRIPS KVM looks for an INT3 to skip");
+	inject(3, KVM_GUESTDBG_INJECT_BP);
 }
 
 TEST(errors)

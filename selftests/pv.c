@@ -443,7 +443,7 @@ TEST(steal_time)
 static uint64_t frames[2];
 static volatile uint64_t *pte;
 
-static volatile uint32_t generation, flush_yourself;
+static volatile uint32_t generation, seen, flush_yourself;
 
 #define FLUSHES 20u
 
@@ -458,6 +458,7 @@ static void flush_guest(uint64_t arg)
 		if (flush_yourself)
 			g_invlpg(GVA_FREE);
 		G_CHECK_EQ(*(volatile uint64_t *)GVA_FREE, i & 1);
+		seen = i;
 	}
 	stop = 1;
 }
@@ -509,6 +510,9 @@ TEST(flush_when_preempted)
 							      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 		left_to_it += !flush_yourself;
 		generation = i;
+		for (unsigned int k = 0; k < 5000 && seen != i; k++)
+			usleep(1000);
+		REQUIRE(seen == i, "the guest stands still");
 	}
 	vcpu_join(v);
 	hogs_end = true;

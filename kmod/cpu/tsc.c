@@ -52,7 +52,8 @@ static int ratio_of(u32 khz, u64 *ratio)
 	*ratio = 0;
 	if (khz >= tsc_khz - tolerance && khz <= tsc_khz + tolerance)
 		return 0;
-	if (!mezz_host.tsc_scaling || !khz || !tsc_khz)
+	/* The last also keeps the division below from overflowing. */
+	if (!mezz_host.tsc_scaling || !khz || !tsc_khz || khz / tsc_khz >> RATIO_INT_BITS)
 		return -EINVAL;
 	*ratio = mul_u64_u32_div(1ull << mezz_host.tsc_frac_bits, khz, tsc_khz);
 	if (!*ratio || *ratio >> mezz_host.tsc_frac_bits >> RATIO_INT_BITS)
