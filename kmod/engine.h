@@ -222,6 +222,7 @@ extern const struct mezz_engine *mezz_engine;
 extern struct mezz_host mezz_host;
 
 extern const struct mezz_engine mezz_svm_engine;
+extern const struct mezz_engine mezz_vmx_engine;
 
 /*
  * Exit handlers of the core (exits.c) for the engines' tables. All are atomic

@@ -25,6 +25,7 @@ struct mezz_host mezz_host;
 /* In the order in which they are asked; the first that can serves. */
 static const struct mezz_engine *const engines[] = {
 	&mezz_svm_engine,
+	&mezz_vmx_engine,
 };
 
 static bool take_dev_kvm = true;
@@ -93,20 +94,25 @@ static bool have_dev_kvm;
 /* The first engine that can serve this machine, or why none can. */
 static int choose_engine(void)
 {
-	char why[160] = "";
+	char why[ARRAY_SIZE(engines)][160] = {};
+	int r[ARRAY_SIZE(engines)], worst = -ENODEV;
 	unsigned int i;
-	int r = -ENODEV;
 
 	for (i = 0; i < ARRAY_SIZE(engines); i++) {
 		memset(&mezz_host, 0, sizeof(mezz_host));
-		r = engines[i]->probe(&mezz_host, why, sizeof(why));
-		if (!r) {
+		r[i] = engines[i]->probe(&mezz_host, why[i], sizeof(why[i]));
+		if (!r[i]) {
 			mezz_engine = engines[i];
 			return 0;
 		}
-		pr_err("mezz: %s: %s\n", engines[i]->name, why);
+		if (r[i] != -ENODEV)
+			worst = r[i];
 	}
-	return r;
+	/* An engine for another CPU has nothing to say if the right one has. */
+	for (i = 0; i < ARRAY_SIZE(engines); i++)
+		if (r[i] == worst)
+			pr_err("mezz: %s: %s\n", engines[i]->name, why[i]);
+	return worst;
 }
 
 static int register_devices(void)

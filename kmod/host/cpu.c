@@ -8,11 +8,10 @@
  * off; so does firmware in suspend, and what it forgot is set again on resume.
  *
  * Known hacks, and why:
- *  - No cpu_emergency_register_virt_callback(): the kernel has one slot and it
- *    is KVM's. Nothing is done for a crash. With SVM that is safe: INIT, which
- *    starts the CPUs of the capture kernel, is only held while GIF is 0, and
- *    then the code of enter.S runs, which cannot crash. An engine that blocks
- *    INIT (VMX) has to bring its own answer.
+ *  - cpu_emergency_register_virt_callback() has one slot, which is KVM's. Only an
+ *    engine that blocks INIT, which starts the CPUs of the capture kernel, takes
+ *    it, and only while it has VMs (mezz_on_crash). If KVM wants it in that time,
+ *    the kernel warns and KVM goes without; it could not have the CPUs either.
  *  - Suspend uses a device of our own with noirq callbacks, because
  *    register_syscore_ops() is not exported by every kernel (6.12).
  */
@@ -27,6 +26,7 @@
 #include <linux/reboot.h>
 #include <linux/smp.h>
 #include <linux/version.h>
+#include <asm/reboot.h>
 
 #include "../engine.h"
 #include "host.h"
@@ -206,6 +206,17 @@ void mezz_cpus_exit(void)
 	platform_device_unregister(cpus_device);
 	platform_driver_unregister(&cpus_driver);
 	cpuhp_remove_state_nocalls(cpus_hp_state);
+}
+
+/* Before 6.6 the kernel looks at CR4.VMXE by itself. */
+void mezz_on_crash(void (*cb)(void), bool on)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	if (on)
+		cpu_emergency_register_virt_callback(cb);
+	else
+		cpu_emergency_unregister_virt_callback(cb);
+#endif
 }
 
 /*

@@ -22,10 +22,8 @@
 #include <asm/segment.h>
 #include <asm/unwind_hints.h>
 
-/* Before entry: data in microarchitectural buffers (TSA). Clobbers ZF. */
-.macro MEZZ_CLEAR_CPU_BUFFERS
-#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
-	ALTERNATIVE "jmp .Lno_verw_\@", "", X86_FEATURE_CLEAR_CPU_BUF_VM
+.macro MEZZ_VERW feature:req
+	ALTERNATIVE "jmp .Lno_verw_\@", "", \feature
 	verw	.Lverw_sel_\@(%rip)
 .Lno_verw_\@:
 	.pushsection .rodata
@@ -33,12 +31,37 @@
 .Lverw_sel_\@:
 	.word	__KERNEL_DS
 	.popsection
+.endm
+
+/* Before entry: data in microarchitectural buffers (TSA). Clobbers ZF. */
+.macro MEZZ_CLEAR_CPU_BUFFERS
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
+	MEZZ_VERW X86_FEATURE_CLEAR_CPU_BUF_VM
+#endif
+.endm
+
+/* The same where guests are treated as user space is (MDS, TAA, RFDS). */
+.macro MEZZ_CLEAR_CPU_BUFFERS_MDS
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	MEZZ_VERW X86_FEATURE_CLEAR_CPU_BUF
 #endif
 .endm
 
 /* After exit: return predictions left by the guest. Clobbers \reg, flags. */
 .macro MEZZ_FILL_RSB reg:req
+#ifdef X86_FEATURE_RSB_VMEXIT_LITE
+	FILL_RETURN_BUFFER \reg, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, \
+			   X86_FEATURE_RSB_VMEXIT_LITE
+#else
 	FILL_RETURN_BUFFER \reg, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
+#endif
+.endm
+
+/* After exit: branch history left by the guest (BHI). Clobbers RAX, RCX, flags. */
+.macro MEZZ_CLEAR_BRANCH_HISTORY
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	ALTERNATIVE "", "call clear_bhb_loop", X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+#endif
 .endm
 
 .macro MEZZ_IBPB feature:req

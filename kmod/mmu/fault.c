@@ -78,7 +78,7 @@ static enum attempt try_map(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn,
 		goto out;
 	bits = pt->leaf | pt->read | pt->exec;
 	if (unlikely(map.flags & MEZZ_HOST_UNCACHED))
-		bits |= pt->uncached;
+		bits ^= pt->uncached;
 	/* Dirty in the host: writing changes nothing there. In a log it would. */
 	if (write || ((map.flags & HOST_WRITTEN) == HOST_WRITTEN && !slot->dirty &&
 		      !(slot->flags & KVM_MEM_READONLY)))

@@ -86,7 +86,8 @@ struct mezz_slots {
  * @accessed: accessed bit set by hardware, or 0
  * @dirty: dirty bit set by hardware, or 0
  * @addr: mask of the physical address
- * @uncached: bits of a leaf for memory that the host does not map write-back
+ * @uncached: bits of a leaf that are the opposite of @leaf's for memory that the
+ *	host does not map write-back
  */
 struct mezz_pt_format {
 	u64 present, table, leaf, large, read, write, exec, nx, accessed, dirty, addr;

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Can this machine do it? Probe, module-wide set-up, switching CPUs on and off,
+ * and the engine's table of verbs.
+ *
+ * Required: VMX with EPT, unrestricted guest, virtual NMIs, MSR bitmaps, and
+ * loading of PAT and EFER, as every CPU since Westmere has them. Everything else
+ * is used where it is there.
+ *
+ * A crash: while VMX is on, INIT is blocked and CR4 cannot be written without
+ * VMXE, so the capture kernel could not start. Hence mezz_on_crash() while VMs
+ * exist.
+ *
+ * Locking: vmx_has and what setup allocates are constant while VMs exist;
+ * vmx_cpu belongs to its CPU with IRQs off; users_lock guards nr_vms.
+ */
+#include <linux/cpufeature.h>
+#include <linux/gfp.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/smp.h>
+#include <asm/bugs.h>
+#include <asm/cpufeature.h>
+#include <asm/desc.h>
+#include <asm/msr.h>
+#include <asm/msr-index.h>
+#include <asm/processor.h>
+#include <asm/processor-flags.h>
+#include <asm/tlbflush.h>
+
+#include "../host/host.h"
+#include "vmx.h"
+
+/* CPUID 1 ECX */
+#define CPUID_VMX		BIT(5)
+
+/* IA32_FEATURE_CONTROL: SDM 3, "Enabling and Entering VMX Operation" */
+#define FC_LOCKED		BIT(0)
+#define FC_VMX			BIT(2)
+
+/* IA32_VMX_BASIC: SDM 3, "Basic VMX Information" */
+#define BASIC_REVISION		GENMASK_ULL(30, 0)
+#define BASIC_MEM_TYPE(b)	((b) >> 50 & 0xf)
+#define BASIC_TRUE_CTLS		BIT_ULL(55)
+#define MEM_TYPE_WB		6
+
+/* IA32_VMX_EPT_VPID_CAP */
+#define EPT_CAP_4_LEVELS	BIT_ULL(6)
+#define EPT_CAP_5_LEVELS	BIT_ULL(7)
+#define EPT_CAP_WB		BIT_ULL(14)
+#define EPT_CAP_2M		BIT_ULL(16)
+#define EPT_CAP_1G		BIT_ULL(17)
+#define EPT_CAP_INVEPT		BIT_ULL(20)
+#define EPT_CAP_AD		BIT_ULL(21)
+#define EPT_CAP_INVEPT_ONE	BIT_ULL(25)
+#define EPT_CAP_INVEPT_ALL	BIT_ULL(26)
+
+/* EPT pointer: SDM 3, "Extended-Page-Table Pointer (EPTP)" */
+#define EPTP_LEVELS_SHIFT	3
+#define EPTP_AD			BIT_ULL(6)
+
+/* EPT entries: SDM 3, "The Extended Page Table Mechanism (EPT)" */
+#define EPT_READ		BIT_ULL(0)
+#define EPT_WRITE		BIT_ULL(1)
+#define EPT_EXEC		BIT_ULL(2)
+#define EPT_TYPE_WB		(6ull << 3)	/* UC is 0 */
+#define EPT_IGNORE_PAT		BIT_ULL(6)
+#define EPT_LARGE		BIT_ULL(7)
+#define EPT_ACCESSED		BIT_ULL(8)
+#define EPT_DIRTY		BIT_ULL(9)
+
+struct vmx_features vmx_has;
+DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
+
+/* Accessed and dirty bits are added by probe. */
+struct mezz_pt_format vmx_pt_format = {
+	.present = EPT_READ | EPT_WRITE | EPT_EXEC,
+	.table = EPT_READ | EPT_WRITE | EPT_EXEC,
+	.leaf = EPT_TYPE_WB | EPT_IGNORE_PAT,
+	.large = EPT_LARGE,
+	.read = EPT_READ,
+	.write = EPT_WRITE,
+	.exec = EPT_EXEC,
+	.uncached = EPT_TYPE_WB,
+	.addr = GENMASK_ULL(51, 12),
+};
+
+/* --- probe --- */
+
+/*
+ * The control words. A capability MSR has what must be 1 in its lower half and
+ * what may be 1 in the upper one (SDM 3, "VM-Execution Controls", appendix "VMX
+ * Capability Reporting Facility").
+ */
+static const struct {
+	u32 msr, need, want;
+	u32 *ctl;
+	const char *name;
+} controls[] = {
+	{ MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+	  PIN_INTR | PIN_NMI | PIN_VNMI,
+	  0, &vmx_has.pin, "virtual NMIs" },
+	{ MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+	  EXEC_TSC_OFFSET | EXEC_HLT | EXEC_MWAIT | EXEC_RDPMC | EXEC_MOV_DR | EXEC_IO |
+	  EXEC_MSR_BITMAP | EXEC_MONITOR | EXEC_SECONDARY,
+	  EXEC_TPR_SHADOW, &vmx_has.exec, "MSR bitmaps or secondary controls" },
+	{ MSR_IA32_VMX_PROCBASED_CTLS2,
+	  EXEC2_EPT | EXEC2_UNRESTRICTED | EXEC2_WBINVD,
+	  EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE | EXEC2_XSAVES |
+	  EXEC2_TSC_SCALING | EXEC2_ENCLS, &vmx_has.exec2, "EPT or unrestricted guest" },
+	{ MSR_IA32_VMX_TRUE_EXIT_CTLS,
+	  EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_LOAD_PAT | EXIT_LOAD_EFER,
+	  0, &vmx_has.exit, "loading of PAT and EFER" },
+	{ MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	  ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER,
+	  0, &vmx_has.entry, "loading of PAT and EFER" },
+};
+
+/* Return: NULL, or what is missing. */
+static const char *probe_controls(void)
+{
+	unsigned int i;
+	u32 must, may;
+
+	for (i = 0; i < ARRAY_SIZE(controls); i++) {
+		rdmsr(controls[i].msr, must, may);
+		if (controls[i].need & ~may)
+			return controls[i].name;
+		*controls[i].ctl = must | controls[i].need | (controls[i].want & may);
+	}
+	if (vmx_has.exec & (EXEC_CR3_LOAD | EXEC_CR3_STORE))
+		return "unintercepted CR3";
+	return NULL;
+}
+
+static const char *probe_ept(struct mezz_host *host)
+{
+	u64 cap, levels = 4;
+
+	rdmsrl(MSR_IA32_VMX_EPT_VPID_CAP, cap);
+	if (!(cap & EPT_CAP_4_LEVELS) || !(cap & EPT_CAP_WB))
+		return "EPT with four levels in cacheable memory";
+	if (!(cap & EPT_CAP_INVEPT) || !(cap & (EPT_CAP_INVEPT_ONE | EPT_CAP_INVEPT_ALL)))
+		return "INVEPT";
+	vmx_has.invept_type = cap & EPT_CAP_INVEPT_ONE ? 1 : 2;
+	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
+		levels = 5;
+	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
+	if (cap & EPT_CAP_AD) {
+		vmx_has.eptp |= EPTP_AD;
+		vmx_pt_format.accessed = EPT_ACCESSED;
+		vmx_pt_format.dirty = EPT_DIRTY;
+		vmx_pt_format.leaf |= EPT_ACCESSED;
+		vmx_pt_format.table |= EPT_ACCESSED;
+	}
+	host->pt_levels = levels;
+	host->max_page_level = !(cap & EPT_CAP_2M) ? 1 : cap & EPT_CAP_1G ? 3 : 2;
+	return NULL;
+}
+
+static void probe_host(struct mezz_host *host)
+{
+	rdmsrl(MSR_IA32_VMX_CR0_FIXED0, vmx_has.cr0_fixed);
+	rdmsrl(MSR_IA32_VMX_CR4_FIXED0, vmx_has.cr4_fixed);
+	/* Unrestricted guests may have these two as they like. */
+	vmx_has.cr0_fixed &= ~(u64)(X86_CR0_PE | X86_CR0_PG);
+	vmx_has.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
+	vmx_has.ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB);
+	vmx_has.l1d_flush = boot_cpu_has_bug(X86_BUG_L1TF) &&
+			    l1tf_mitigation != L1TF_MITIGATION_OFF &&
+			    boot_cpu_has(X86_FEATURE_FLUSH_L1D);
+	vmx_has.tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
+
+	mezz_fpu_probe(host);
+	host->max_asid = vmx_has.exec2 & EXEC2_VPID ? 0x10000 : 0;
+	host->tsc_scaling = vmx_has.exec2 & EXEC2_TSC_SCALING;
+	host->tsc_frac_bits = 48;
+	host->has_nrips = true;
+	host->vnmi = true;
+}
+
+static void count_owned(void *n)
+{
+	if (__read_cr4() & X86_CR4_VMXE)
+		atomic_inc(n);
+}
+
+/* Until the tests that docs/lab.md names pass on this engine, it has to be asked for. */
+static bool try_vmx;
+module_param_named(vmx, try_vmx, bool, 0444);
+MODULE_PARM_DESC(vmx, "use the unfinished VMX engine (default: no)");
+
+int vmx_probe(struct mezz_host *host, char *why, size_t len)
+{
+	atomic_t owned = ATOMIC_INIT(0);
+	const char *missing = NULL;
+	u64 fc, basic;
+
+	/* Asked of the CPU: the kernel hides VMX when the firmware disabled it. */
+	if (!(cpuid_ecx(1) & CPUID_VMX)) {
+		strscpy(why, "this CPU has no VMX (Intel VT-x)", len);
+		return -ENODEV;
+	}
+	if (!try_vmx) {
+		strscpy(why, "the VMX engine is not finished: vmx=1 loads it all the same", len);
+		return -EOPNOTSUPP;
+	}
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &fc) || !(fc & FC_LOCKED) || !(fc & FC_VMX)) {
+		strscpy(why, "the firmware has disabled VMX: enable it in the BIOS set-up", len);
+		return -EOPNOTSUPP;
+	}
+#ifdef X86_FEATURE_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED)) {
+		strscpy(why, "the host kernel uses FRED: boot it with fred=off", len);
+		return -EOPNOTSUPP;
+	}
+#endif
+	on_each_cpu(count_owned, &owned, 1);
+	if (atomic_read(&owned)) {
+		strscpy(why,
+			"kvm_intel holds this CPU: rmmod kvm_intel, or stop what runs on it (VirtualBox...)",
+			len);
+		return -EBUSY;
+	}
+	rdmsrl(MSR_IA32_VMX_BASIC, basic);
+	vmx_has.revision = basic & BASIC_REVISION;
+	if (!(basic & BASIC_TRUE_CTLS) || BASIC_MEM_TYPE(basic) != MEM_TYPE_WB)
+		missing = "the true control MSRs";
+	missing = missing ?: probe_controls();
+	missing = missing ?: probe_ept(host);
+	if (missing) {
+		snprintf(why, len, "this CPU's VMX is too old: it lacks %s", missing);
+		return -EOPNOTSUPP;
+	}
+	probe_host(host);
+	vmx_msr_list();
+	return 0;
+}
+
+/* --- module-wide memory --- */
+
+int vmx_setup(void)
+{
+	struct vmx_cpu *c;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		c = &per_cpu(vmx_cpu, cpu);
+		INIT_LIST_HEAD(&c->vmcss);
+		c->region = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+		if (!c->region)
+			goto fail;
+		*(u32 *)page_address(c->region) = vmx_has.revision;
+	}
+	if (!vmx_msr_setup())
+		return 0;
+fail:
+	vmx_teardown();
+	return -ENOMEM;
+}
+
+void vmx_teardown(void)
+{
+	struct vmx_cpu *c;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		c = &per_cpu(vmx_cpu, cpu);
+		if (c->region)
+			__free_page(c->region);
+		c->region = NULL;
+	}
+	vmx_msr_teardown();
+}
+
+/* --- CPUs on and off --- */
+
+/* What exits load that differs between CPUs but never changes on one. */
+static void sample_host(struct vmx_cpu *c)
+{
+	unsigned long tr;
+	const struct ldttss_desc *d;
+
+	native_store_gdt(&c->gdt);
+	store_tr(tr);
+	d = (const void *)(c->gdt.address + (tr & ~7ul));
+	c->tr_base = d->base0 | d->base1 << 16 | (u64)d->base2 << 24 | (u64)d->base3 << 32;
+	rdmsrl(MSR_GS_BASE, c->gs_base);
+	rdmsrl(MSR_IA32_SYSENTER_ESP, c->sysenter_esp);
+	rdmsrl(MSR_STAR, c->syscall[VMX_STAR]);
+	rdmsrl(MSR_LSTAR, c->syscall[VMX_LSTAR]);
+	rdmsrl(MSR_SYSCALL_MASK, c->syscall[VMX_SFMASK]);
+	if (vmx_has.tsc_aux)
+		rdmsrl(MSR_TSC_AUX, c->tsc_aux);
+}
+
+int vmx_cpu_on(void)
+{
+	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
+	u64 fc;
+
+	if (c->on)
+		return 0;
+	if (__read_cr4() & X86_CR4_VMXE)
+		return -EBUSY;
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &fc) || !(fc & FC_LOCKED) || !(fc & FC_VMX))
+		return -EBUSY;
+	cr4_set_bits_irqsoff(X86_CR4_VMXE);
+	if (vmxon(page_to_phys(c->region))) {
+		cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+		return -EBUSY;
+	}
+	/* Whatever other hypervisors left in the TLB. */
+	invept(2, 0);
+	c->current_vmcs = NULL;
+	WRITE_ONCE(c->last, NULL);
+	sample_host(c);
+	c->on = true;
+	return 0;
+}
+
+void vmx_cpu_off(void)
+{
+	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
+
+	if (!c->on)
+		return;
+	vmx_clear_all(c);
+	c->on = false;
+	vmxoff();
+	cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+}
+
+static DEFINE_MUTEX(users_lock);
+static unsigned int nr_vms;
+
+/* The crash may have interrupted anything, so nothing but the CPU is touched. */
+static void vmx_crash(void)
+{
+	if (!(__read_cr4() & X86_CR4_VMXE))
+		return;
+	vmxoff();
+	cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+}
+
+static int vmx_vm_create(struct mezz_vm *vm)
+{
+	mutex_lock(&users_lock);
+	if (!nr_vms++)
+		mezz_on_crash(vmx_crash, true);
+	mutex_unlock(&users_lock);
+	return 0;
+}
+
+static void vmx_vm_destroy(struct mezz_vm *vm)
+{
+	mutex_lock(&users_lock);
+	if (!--nr_vms)
+		mezz_on_crash(vmx_crash, false);
+	mutex_unlock(&users_lock);
+}
+
+/* --- CPUID --- */
+
+void vmx_cpuid_mask(u32 function, u32 index, u32 *regs)
+{
+	switch (function) {
+	case 0x1:
+		regs[2] &= ~CPUID_VMX;
+		break;
+	case 0x7:
+		if (index)
+			break;
+		if (!(vmx_has.exec2 & EXEC2_INVPCID))
+			regs[1] &= ~BIT(10);
+		/* SGX; WAITPKG; CET's MSRs are not switched. */
+		regs[1] &= ~BIT(2);
+		regs[2] &= ~(BIT(5) | BIT(7) | BIT(30));
+		regs[3] &= ~BIT(20);
+		break;
+	case 0xd:
+		if (index == 1 && !(vmx_has.exec2 & EXEC2_XSAVES))
+			regs[0] &= ~BIT(3);
+		break;
+	case 0x80000001:
+		if (!(vmx_has.exec2 & EXEC2_RDTSCP))
+			regs[3] &= ~BIT(27);
+		break;
+	default:
+		break;
+	}
+}
+
+const struct mezz_engine mezz_vmx_engine = {
+	.name = "vmx",
+	.vcpu_size = sizeof(struct vmx_vcpu),
+	.vm_size = sizeof(struct mezz_vm),
+	.pt = &vmx_pt_format,
+	.probe = vmx_probe,
+	.setup = vmx_setup,
+	.teardown = vmx_teardown,
+	.cpu_on = vmx_cpu_on,
+	.cpu_off = vmx_cpu_off,
+	.vm_create = vmx_vm_create,
+	.vm_destroy = vmx_vm_destroy,
+	.vcpu_create = vmx_vcpu_create,
+	.vcpu_destroy = vmx_vcpu_destroy,
+	.vcpu_reset = vmx_vcpu_reset,
+	.cpuid_changed = vmx_cpuid_changed,
+	.load = vmx_load,
+	.unload = vmx_unload,
+	.enter = vmx_enter,
+	.fetch = vmx_fetch,
+	.get_segment = vmx_get_segment,
+	.set_segment = vmx_set_segment,
+	.get_dt = vmx_get_dt,
+	.set_dt = vmx_set_dt,
+	.cpl = vmx_cpl,
+	.cs_mode = vmx_cs_mode,
+	.insn_len = vmx_insn_len,
+	.insn_bytes = vmx_insn_bytes,
+	.inject = vmx_inject,
+	.cancel_injection = vmx_cancel_injection,
+	.get_shadow = vmx_get_shadow,
+	.set_shadow = vmx_set_shadow,
+	.irq_allowed = vmx_irq_allowed,
+	.nmi_allowed = vmx_nmi_allowed,
+	.get_nmi_mask = vmx_get_nmi_mask,
+	.set_nmi_mask = vmx_set_nmi_mask,
+	.open_irq_window = vmx_open_irq_window,
+	.open_nmi_window = vmx_open_nmi_window,
+	.update_cr8 = vmx_update_cr8,
+	.get_msr = vmx_get_msr,
+	.set_msr = vmx_set_msr,
+	.msr_intercept = vmx_msr_intercept,
+	.update_debug = vmx_update_debug,
+	.update_tsc = vmx_update_tsc,
+	.flush_tlb = vmx_flush_tlb,
+	.set_root = vmx_set_root,
+	.exit_info = vmx_exit_info,
+	.dump = vmx_dump,
+	.cpuid_mask = vmx_cpuid_mask,
+	.msrs = vmx_msrs,
+	.hypercall = { 0x0f, 0x01, 0xc1 },	/* VMCALL */
+};

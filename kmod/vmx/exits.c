@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The exit table: exit reason to handler, name and counter. Most handlers are the
+ * core's; those here decode what this hardware reports.
+ *
+ * NMIs and machine checks of the host that end the guest have been acknowledged
+ * by the exit: the host's handlers are called by hand. NMIs are blocked after the
+ * exit, as after delivery, until the handler's IRET. A machine check gets
+ * registers that say "user mode": the memory in trouble is a process's, and that
+ * process can be killed.
+ */
+#include <linux/kconfig.h>
+#include <asm/mce.h>
+#include <asm/processor-flags.h>
+#include <asm/ptrace.h>
+#include <asm/trapnr.h>
+
+#include "vmx.h"
+
+/* Opcode bytes, first byte lowest. */
+#define OP_MONITOR	0xc8010f
+#define OP_MWAIT	0xc9010f
+
+/* DR6 bits that are set when inactive. */
+#define DR6_FIXED	0xffff0ff0ull
+/* What the qualification of a debug exception has of DR6: B0-B3, BD, BS, RTM. */
+#define DR6_QUALIFIED	0x1600full
+
+static u64 qualification(struct mezz_vcpu *v)
+{
+	return vmx_read(to_vmx(v), VMCS_QUALIFICATION);
+}
+
+static int exit_io(struct mezz_vcpu *v)
+{
+	u32 q = qualification(v);
+
+	return mezz_exit_io(v, IO_PORT(q), IO_SIZE(q), q & IO_IN, q & IO_STRING,
+			    mezz_get(v, MEZZ_RIP) + vmx_insn_len(v));
+}
+
+static int exit_ept(struct mezz_vcpu *v)
+{
+	u32 q = qualification(v);
+	u32 access = MEZZ_ACC_READ;
+
+	if (q & EPT_Q_EXEC)
+		access = MEZZ_ACC_EXEC;
+	else if (q & EPT_Q_WRITE)
+		access = MEZZ_ACC_WRITE;
+	if ((q & EPT_Q_LINEAR) && !(q & EPT_Q_FINAL))
+		access |= MEZZ_ACC_WALK;
+	return mezz_exit_fault(v, vmx_read(to_vmx(v), VMCS_GPA), access);
+}
+
+static int exit_cr(struct mezz_vcpu *v)
+{
+	u32 q = qualification(v);
+	unsigned int access = CR_ACCESS(q);
+
+	/* CLTS and LMSW are rare. */
+	if (access != CR_ACCESS_TO && access != CR_ACCESS_FROM)
+		return mezz_exit_emulate(v);
+	return mezz_exit_cr(v, q & CR_NUMBER, access == CR_ACCESS_TO, CR_GPR(q));
+}
+
+/* The guest's own from now on, unless a debugger has them. */
+static int exit_dr(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	if (!v->atomic || vmx->dr7_taken)
+		return mezz_exit_emulate(v);
+	vmx_dr_load(vmx);
+	return MEZZ_RESUME;
+}
+
+/* The exit comes instead of the exception: DR6 is as it was. */
+static int exit_db(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u64 dr6 = qualification(v) & DR6_QUALIFIED;
+
+	if (v->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
+		return mezz_debug_exit(v, DB_VECTOR, dr6 | DR6_FIXED);
+	/* INT1 is a trap that hardware would have stepped over. */
+	if ((vmx->exit_intr & INTR_TYPE) == INTR_TYPE_ICEBP)
+		mezz_set_rip(v, mezz_get(v, MEZZ_RIP) + vmx_insn_len(v));
+	mezz_queue_db(v, dr6);
+	return MEZZ_RESUME;
+}
+
+/* Context: IRQs off always, as for the exception itself. */
+static int exit_mc(struct mezz_vcpu *v)
+{
+	struct pt_regs regs = {
+		.cs = 3,
+		.flags = X86_EFLAGS_IF,
+	};
+
+	if (IS_ENABLED(CONFIG_X86_MCE))
+		do_machine_check(&regs);
+	return MEZZ_RESUME;
+}
+
+static int exit_exception(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u32 info = vmx->exit_intr;
+	u8 vector = info & INTR_VECTOR;
+
+	switch (vector) {
+	case DB_VECTOR:
+		return exit_db(v);
+	case MC_VECTOR:
+		return v->atomic ? exit_mc(v) : MEZZ_RESUME;
+	default:
+		return mezz_exit_exception(v, vector, info & INTR_ERR,
+					   vmx_read(vmx, VMCS_EXIT_INTR_ERR));
+	}
+}
+
+static int exit_nmi(struct mezz_vcpu *v)
+{
+	asm volatile("int $2" : : : "memory");
+	return MEZZ_RESUME;
+}
+
+static int exit_intr(struct mezz_vcpu *v)
+{
+	if (vmx_has.l1d_flush)
+		to_vmx(v)->pre |= VMX_PRE_L1D;
+	return mezz_exit_host_irq(v);
+}
+
+static int exit_intr_window(struct mezz_vcpu *v)
+{
+	vmx_set_exec(to_vmx(v), EXEC_INTR_WINDOW, false);
+	return mezz_exit_irq_window(v);
+}
+
+static int exit_nmi_window(struct mezz_vcpu *v)
+{
+	vmx_set_exec(to_vmx(v), EXEC_NMI_WINDOW, false);
+	return mezz_exit_nmi_window(v);
+}
+
+/* The guest lowered its TPR, and the exit has told the LAPIC: look again. */
+static int exit_tpr(struct mezz_vcpu *v)
+{
+	mezz_request(v, MEZZ_REQ_EVENT);
+	return MEZZ_RESUME;
+}
+
+static int skip(struct mezz_vcpu *v, int len)
+{
+	if (!len)
+		return MEZZ_SLOW;
+	if (len > 0)
+		mezz_skip(v, len);
+	return MEZZ_RESUME;
+}
+
+/* Nothing is monitored, so every MWAIT ends at once. */
+static int exit_monitor(struct mezz_vcpu *v)
+{
+	return skip(v, mezz_insn_len(v, OP_MONITOR, 3));
+}
+
+static int exit_mwait(struct mezz_vcpu *v)
+{
+	return skip(v, mezz_insn_len(v, OP_MWAIT, 3));
+}
+
+/* Page-directory pointers for the next entry; not an exit of the hardware's. */
+static int exit_pdpte(struct mezz_vcpu *v)
+{
+	vmx_read_pdptes(v);
+	return MEZZ_RESUME;
+}
+
+#define ROW(fn, label, counter) {						\
+	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, .atomic = true, }
+#define ROW_SLOW(fn, label, counter) {						\
+	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, }
+
+const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
+	[VMX_EXCEPTION] = ROW(exit_exception, "exception", exception_exits),
+	[VMX_INTR] = ROW(exit_intr, "host-irq", irq_exits),
+	[VMX_TRIPLE_FAULT] = ROW_SLOW(mezz_exit_shutdown, "shutdown", shutdown_exits),
+	[VMX_INTR_WINDOW] = ROW(exit_intr_window, "irq-window", irq_window_exits),
+	[VMX_NMI_WINDOW] = ROW(exit_nmi_window, "nmi-window", nmi_window_exits),
+	[VMX_TASK_SWITCH] = ROW_SLOW(mezz_exit_unknown, "task-switch", other_exits),
+	[VMX_TPR] = ROW(exit_tpr, "tpr", other_exits),
+
+	[VMX_CPUID] = ROW(mezz_exit_cpuid, "cpuid", cpuid_exits),
+	[VMX_HLT] = ROW(mezz_exit_hlt, "hlt", halt_exits),
+	[VMX_PAUSE] = ROW_SLOW(mezz_exit_pause, "pause", pause_exits),
+	[VMX_IO] = ROW(exit_io, "io", io_exits),
+	[VMX_RDMSR] = ROW(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
+	[VMX_WRMSR] = ROW(mezz_exit_wrmsr, "wrmsr", wrmsr_exits),
+	[VMX_CR] = ROW(exit_cr, "cr", cr_exits),
+	[VMX_DR] = ROW(exit_dr, "dr", dr_exits),
+	[VMX_RDPMC] = ROW(mezz_exit_rdpmc, "rdpmc", other_exits),
+	[VMX_INVD] = ROW(mezz_exit_invd, "invd", other_exits),
+	[VMX_WBINVD] = ROW(mezz_exit_wbinvd, "wbinvd", other_exits),
+	[VMX_VMCALL] = ROW(mezz_exit_hypercall, "hypercall", hypercalls),
+	[VMX_XSETBV] = ROW(mezz_exit_xsetbv, "xsetbv", other_exits),
+	[VMX_MONITOR] = ROW(exit_monitor, "monitor", other_exits),
+	[VMX_MWAIT] = ROW(exit_mwait, "mwait", other_exits),
+
+	[VMX_EPT_VIOLATION] = ROW(exit_ept, "fault", fault_exits),
+	[VMX_EPT_MISCONFIG] = ROW_SLOW(mezz_exit_unknown, "ept-misconfig", other_exits),
+
+	/* The guest has none of these. */
+	[VMX_GETSEC] = ROW(mezz_exit_ud, "getsec", other_exits),
+	[VMX_VMCLEAR ... VMX_VMXON] = ROW(mezz_exit_ud, "vmx", other_exits),
+	[VMX_INVEPT] = ROW(mezz_exit_ud, "invept", other_exits),
+	[VMX_INVVPID] = ROW(mezz_exit_ud, "invvpid", other_exits),
+	[VMX_VMFUNC] = ROW(mezz_exit_ud, "vmfunc", other_exits),
+	[VMX_ENCLS] = ROW(mezz_exit_ud, "encls", other_exits),
+};
+
+const struct mezz_exit vmx_exit_nmi = ROW(exit_nmi, "host-nmi", nmi_exits);
+const struct mezz_exit vmx_exit_pdpte = ROW_SLOW(exit_pdpte, "pdpte", other_exits);
+const struct mezz_exit vmx_exit_other = ROW_SLOW(mezz_exit_unknown, "unknown", other_exits);

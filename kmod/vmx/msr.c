@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MSRs that live in the control structure, in the CPU during a section, or in the
+ * CPU's speculation controls; and the MSR bitmap.
+ *
+ * Nearly all vCPUs share one bitmap, in which the guest reaches directly what is
+ * switched with it anyway; everything else exits. A vCPU for which the core wants
+ * something else gets a copy.
+ *
+ * Left out: last-branch recording and branch-stepping, so DEBUGCTL has no effect
+ * and their MSRs read as 0; VMX's own MSRs do not exist for the guest, and
+ * FEATURE_CONTROL says that they never will.
+ *
+ * Locking: the vCPU mutex; the shared bitmap never changes after setup.
+ */
+#include <linux/gfp.h>
+#include <linux/string.h>
+#include <asm/msr.h>
+#include <asm/msr-index.h>
+
+#include "../cpu/cpu.h"
+#include "vmx.h"
+
+#define PAT_RESET	0x0007040600070406ull
+#define DEBUGCTL_IGNORED (DEBUGCTLMSR_LBR | DEBUGCTLMSR_BTF)
+
+/* Bitmap: SDM 3, "MSR-Bitmap Address"; byte offsets of its quarters. */
+#define READ_LOW	0x000
+#define READ_HIGH	0x400
+#define WRITE_LOW	0x800
+#define WRITE_HIGH	0xc00
+
+u64 vmx_msr_bitmap_pa;
+static struct page *shared_bitmap;
+
+static const u32 direct[] = {
+	MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+};
+
+/* MSRs for KVM_GET_MSR_INDEX_LIST, with room for two conditional ones and the end. */
+static const u32 listed[] = {
+	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+	MSR_IA32_CR_PAT, MSR_IA32_FEAT_CTL,
+};
+
+u32 vmx_msrs[ARRAY_SIZE(listed) + 3];
+
+void vmx_msr_list(void)
+{
+	unsigned int n = ARRAY_SIZE(listed);
+
+	memcpy(vmx_msrs, listed, sizeof(listed));
+	if (vmx_has.tsc_aux)
+		vmx_msrs[n++] = MSR_TSC_AUX;
+	if (vmx_has.spec_ctrl)
+		vmx_msrs[n++] = MSR_IA32_SPEC_CTRL;
+	vmx_msrs[n] = 0;
+}
+
+/* --- bitmap --- */
+
+static void permit(u8 *map, u32 msr, bool intercept_read, bool intercept_write)
+{
+	unsigned int high, byte = (msr & 0x1fff) / 8;
+	u8 bit = 1u << msr % 8;
+
+	if (msr < 0x2000)
+		high = 0;
+	else if (msr >= 0xc0000000 && msr < 0xc0002000)
+		high = READ_HIGH - READ_LOW;
+	else
+		return;		/* always intercepted */
+	map += high + byte;
+	map[READ_LOW] = intercept_read ? map[READ_LOW] | bit : map[READ_LOW] & ~bit;
+	map[WRITE_LOW] = intercept_write ? map[WRITE_LOW] | bit : map[WRITE_LOW] & ~bit;
+}
+
+static_assert(WRITE_HIGH - WRITE_LOW == READ_HIGH - READ_LOW);
+
+int vmx_msr_setup(void)
+{
+	unsigned int i;
+	u8 *map;
+
+	shared_bitmap = alloc_page(GFP_KERNEL);
+	if (!shared_bitmap)
+		return -ENOMEM;
+	map = page_address(shared_bitmap);
+	memset(map, 0xff, PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(direct); i++)
+		permit(map, direct[i], false, false);
+	vmx_msr_bitmap_pa = page_to_phys(shared_bitmap);
+	return 0;
+}
+
+void vmx_msr_teardown(void)
+{
+	if (shared_bitmap)
+		__free_page(shared_bitmap);
+	shared_bitmap = NULL;
+}
+
+void vmx_msr_destroy(struct vmx_vcpu *vmx)
+{
+	if (vmx->msr_bitmap)
+		__free_page(vmx->msr_bitmap);
+	vmx->msr_bitmap = NULL;
+}
+
+/* Without memory for a bitmap of its own, the vCPU goes on with more exits. */
+void vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	if (!vmx->msr_bitmap) {
+		gfp_t gfp = v->atomic ? GFP_ATOMIC | __GFP_NOWARN : GFP_KERNEL_ACCOUNT;
+
+		vmx->msr_bitmap = alloc_page(gfp);
+		if (!vmx->msr_bitmap)
+			return;
+		memcpy(page_address(vmx->msr_bitmap), page_address(shared_bitmap), PAGE_SIZE);
+		vmx_write(vmx, VMCS_MSR_BITMAP, page_to_phys(vmx->msr_bitmap));
+	}
+	permit(page_address(vmx->msr_bitmap), msr, read, write);
+}
+
+/* --- values --- */
+
+static void set_pat(struct vmx_vcpu *vmx, u64 pat)
+{
+	vmx->pat = pat;
+	vmx_write(vmx, VMCS_GUEST_PAT, pat);
+}
+
+/* The CPU has the guest's while a section is open. */
+static u64 get_kernel_gs_base(struct vmx_vcpu *vmx)
+{
+	if (vmx->v.atomic)
+		rdmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	return vmx->kernel_gs_base;
+}
+
+static void set_kernel_gs_base(struct vmx_vcpu *vmx, u64 data)
+{
+	vmx->kernel_gs_base = data;
+	if (vmx->v.atomic)
+		wrmsrl(MSR_KERNEL_GS_BASE, data);
+}
+
+static void set_syscall(struct vmx_vcpu *vmx, unsigned int which, u64 data)
+{
+	bool live = vmx->syscall_live;
+
+	if (live)
+		vmx_unload_syscall(vmx);
+	vmx->syscall[which] = data;
+	if (live)
+		vmx_load_syscall(vmx);
+}
+
+void vmx_msr_reset(struct vmx_vcpu *vmx, bool init)
+{
+	unsigned int i;
+
+	vmx->spec_ctrl = 0;
+	if (init)
+		return;
+	for (i = 0; i < VMX_NR_SYSCALL; i++)
+		set_syscall(vmx, i, 0);
+	vmx->cstar = 0;
+	set_kernel_gs_base(vmx, 0);
+	vmx->tsc_aux = 0;
+	vmx_write(vmx, VMCS_GUEST_SYSENTER_CS, 0);
+	vmx_write(vmx, VMCS_GUEST_SYSENTER_ESP, 0);
+	vmx_write(vmx, VMCS_GUEST_SYSENTER_EIP, 0);
+	set_pat(vmx, PAT_RESET);
+}
+
+/* Fields of the control structure that are an MSR. */
+static int field_of(u32 msr)
+{
+	switch (msr) {
+	case MSR_FS_BASE:
+		return VMCS_GUEST_BASE + 2 * MEZZ_FS;
+	case MSR_GS_BASE:
+		return VMCS_GUEST_BASE + 2 * MEZZ_GS;
+	case MSR_IA32_SYSENTER_CS:
+		return VMCS_GUEST_SYSENTER_CS;
+	case MSR_IA32_SYSENTER_ESP:
+		return VMCS_GUEST_SYSENTER_ESP;
+	case MSR_IA32_SYSENTER_EIP:
+		return VMCS_GUEST_SYSENTER_EIP;
+	default:
+		return -1;
+	}
+}
+
+static int syscall_of(u32 msr)
+{
+	switch (msr) {
+	case MSR_STAR:
+		return VMX_STAR;
+	case MSR_LSTAR:
+		return VMX_LSTAR;
+	case MSR_SYSCALL_MASK:
+		return VMX_SFMASK;
+	default:
+		return -1;
+	}
+}
+
+int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	int n;
+
+	switch (msr) {
+	case MSR_IA32_CR_PAT:
+		*data = vmx->pat;
+		return 0;
+	case MSR_IA32_SPEC_CTRL:
+		if (!vmx_has.spec_ctrl)
+			return 1;
+		*data = vmx->spec_ctrl;
+		return 0;
+	case MSR_KERNEL_GS_BASE:
+		*data = get_kernel_gs_base(vmx);
+		return 0;
+	case MSR_TSC_AUX:
+		*data = vmx->tsc_aux;
+		return 0;
+	case MSR_CSTAR:
+		*data = vmx->cstar;
+		return 0;
+	case MSR_IA32_FEAT_CTL:
+		*data = FEAT_CTL_LOCKED;
+		return 0;
+	case MSR_IA32_DEBUGCTLMSR:
+	case MSR_IA32_LASTBRANCHFROMIP:
+	case MSR_IA32_LASTBRANCHTOIP:
+	case MSR_IA32_LASTINTFROMIP:
+	case MSR_IA32_LASTINTTOIP:
+		*data = 0;
+		return 0;
+	default:
+		break;
+	}
+	n = syscall_of(msr);
+	if (n >= 0) {
+		*data = vmx->syscall[n];
+		return 0;
+	}
+	n = field_of(msr);
+	if (n < 0)
+		return 1;
+	*data = vmx_read(vmx, n);
+	return 0;
+}
+
+static int set_spec_ctrl(struct vmx_vcpu *vmx, u64 data)
+{
+	if (!vmx_has.spec_ctrl)
+		return 1;
+	if (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD))
+		return 2;
+	vmx->spec_ctrl = data;
+	if (vmx->v.atomic)
+		vmx_spec_changed(vmx);
+	return 0;
+}
+
+int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	int n;
+
+	switch (msr) {
+	case MSR_IA32_CR_PAT:
+		set_pat(vmx, data);
+		return 0;
+	case MSR_IA32_SPEC_CTRL:
+		return set_spec_ctrl(vmx, data);
+	case MSR_IA32_PRED_CMD:
+		if (!boot_cpu_has(X86_FEATURE_IBPB))
+			return 1;
+		if (data)
+			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+		return 0;
+	case MSR_KERNEL_GS_BASE:
+		set_kernel_gs_base(vmx, data);
+		return 0;
+	case MSR_TSC_AUX:
+		vmx->tsc_aux = (u32)data;
+		if (v->atomic)
+			vmx_load_tsc_aux(vmx);
+		return 0;
+	case MSR_CSTAR:
+		vmx->cstar = data;
+		return 0;
+	case MSR_IA32_FEAT_CTL:
+		return data == FEAT_CTL_LOCKED ? 0 : 2;
+	case MSR_IA32_DEBUGCTLMSR:
+		return data & ~(u64)DEBUGCTL_IGNORED ? 2 : 0;
+	default:
+		break;
+	}
+	n = syscall_of(msr);
+	if (n >= 0) {
+		set_syscall(vmx, n, data);
+		return 0;
+	}
+	n = field_of(msr);
+	if (n < 0)
+		return 1;
+	vmx_write(vmx, n, data);
+	return 0;
+}

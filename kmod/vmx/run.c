@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One world switch (vmx_enter), and what is switched once per section: the MSRs
+ * of SYSCALL, KERNEL_GS_BASE, TSC_AUX, SPEC_CTRL, debug registers.
+ *
+ * Every instruction of vmx_enter() is paid on every exit. It reads the exit
+ * reason and nothing else of the control structure; registers, segments and
+ * qualifications are read when somebody asks. It writes RIP, and the host's CR3
+ * and CR4 if they changed. Everything else waits behind one test: dirty registers
+ * (vmx_flush), work before the entry (vmx->pre), interrupted deliveries.
+ *
+ * What an exit does to the host beside loading what the control structure says
+ * (SDM 3, "Loading Host State"): GDTR's and IDTR's limits become 64 KiB, LDTR
+ * null, TR's limit that of a TSS without I/O bitmap, DR7 400h, DEBUGCTL 0. All but
+ * IDTR (its vectors end at 255 anyway) is mended when the section ends.
+ *
+ * Known hack: SPEC_CTRL is written in C around vmx_switch(). The one RET in
+ * between is covered by what enter.S does to return predictions.
+ */
+#include <linux/cpufeature.h>
+#include <linux/ratelimit.h>
+#include <asm/debugreg.h>
+#include <asm/desc.h>
+#include <asm/fsgsbase.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/segment.h>
+#include <asm/special_insns.h>
+#include <asm/tlbflush.h>
+
+#include "../cpu/cpu.h"
+#include "../irq/irq.h"
+#include "vmx.h"
+
+/* enter.S has these numbers of its own. */
+static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &&
+	      MEZZ_RSP == 4 && MEZZ_RBP == 5 && MEZZ_RSI == 6 && MEZZ_RDI == 7 &&
+	      MEZZ_R8 == 8 && MEZZ_R15 == 15);
+
+/* What r[] holds after every exit; DR6 and DR7 too while accesses to them exit. */
+#define AVAIL_AFTER_EXIT	((MEZZ_ALL_GPRS & ~BIT(MEZZ_RSP)) | BIT(MEZZ_CR2) |	\
+				 BIT(MEZZ_EFER))
+#define AVAIL_DR		(BIT(MEZZ_DR6) | BIT(MEZZ_DR7))
+
+/* Registers that vmx_flush() writes; the others are written here. */
+#define FLUSHED			(BIT(MEZZ_RSP) | BIT(MEZZ_RFLAGS) | BIT(MEZZ_CR0) |	\
+				 BIT(MEZZ_CR3) | BIT(MEZZ_CR4) | BIT(MEZZ_EFER) | AVAIL_DR)
+
+/* Exits that may come in the middle of a delivery, or of IRET. */
+#define MAY_INTERRUPT		(BIT_ULL(VMX_EXCEPTION) | BIT_ULL(VMX_TASK_SWITCH) |	\
+				 BIT_ULL(VMX_EPT_VIOLATION) | BIT_ULL(VMX_EPT_MISCONFIG))
+
+/* Offset in the virtual-APIC page. */
+#define VAPIC_TPR		0x80
+
+static const u32 syscall_msrs[VMX_NR_SYSCALL] = {
+	[VMX_STAR] = MSR_STAR, [VMX_LSTAR] = MSR_LSTAR, [VMX_SFMASK] = MSR_SYSCALL_MASK,
+};
+
+/* --- section begin and end --- */
+
+void vmx_load_syscall(struct vmx_vcpu *vmx)
+{
+	const u64 *host = this_cpu_ptr(&vmx_cpu)->syscall;
+	unsigned int i;
+
+	for (i = 0; i < VMX_NR_SYSCALL; i++)
+		if (vmx->syscall[i] != host[i])
+			wrmsrl(syscall_msrs[i], vmx->syscall[i]);
+	vmx->syscall_live = true;
+}
+
+void vmx_unload_syscall(struct vmx_vcpu *vmx)
+{
+	const u64 *host = this_cpu_ptr(&vmx_cpu)->syscall;
+	unsigned int i;
+
+	for (i = 0; i < VMX_NR_SYSCALL; i++)
+		if (vmx->syscall[i] != host[i])
+			wrmsrl(syscall_msrs[i], host[i]);
+	vmx->syscall_live = false;
+}
+
+void vmx_load_tsc_aux(struct vmx_vcpu *vmx)
+{
+	if (!vmx->use_tsc_aux ||
+	    (!vmx->tsc_aux_live && vmx->tsc_aux == this_cpu_read(vmx_cpu.tsc_aux)))
+		return;
+	wrmsrl(MSR_TSC_AUX, vmx->tsc_aux);
+	vmx->tsc_aux_live = true;
+}
+
+void vmx_spec_changed(struct vmx_vcpu *vmx)
+{
+	if (!vmx_has.spec_ctrl)
+		return;
+	vmx->host_spec = this_cpu_read(x86_spec_ctrl_current);
+	vmx->switch_spec = vmx->host_spec != vmx->spec_ctrl;
+}
+
+static u64 read_fs_base(void)
+{
+	u64 base;
+
+	if (static_cpu_has(X86_FEATURE_FSGSBASE))
+		return rdfsbase();
+	rdmsrl(MSR_FS_BASE, base);
+	return base;
+}
+
+/* A host selector must have neither RPL nor TI (SDM 3, "Checks on Host Segment..."). */
+static u16 host_sel(u16 sel)
+{
+	return sel & 7 ? 0 : sel;
+}
+
+static void save_host_segments(struct vmx_vcpu *vmx)
+{
+	typeof(vmx->host_sel) sel;
+	u64 base = read_fs_base();
+
+	savesegment(ds, sel.ds);
+	savesegment(es, sel.es);
+	savesegment(fs, sel.fs);
+	savesegment(gs, sel.gs);
+	store_ldt(vmx->host_ldt);
+	if (unlikely(sel.all != vmx->host_sel.all)) {
+		vmx->host_sel.all = sel.all;
+		vmwrite(VMCS_HOST_DS_SEL, host_sel(sel.ds));
+		vmwrite(VMCS_HOST_ES_SEL, host_sel(sel.es));
+		vmwrite(VMCS_HOST_FS_SEL, host_sel(sel.fs));
+		vmwrite(VMCS_HOST_GS_SEL, host_sel(sel.gs));
+	}
+	if (base != vmx->host_fs_base) {
+		vmx->host_fs_base = base;
+		vmwrite(VMCS_HOST_FS_BASE, base);
+	}
+}
+
+/* Before KERNEL_GS_BASE is the host's again: loading GS spoils it. */
+static void restore_host_segments(struct vmx_vcpu *vmx)
+{
+	native_load_gdt(&this_cpu_ptr(&vmx_cpu)->gdt);
+	invalidate_tss_limit();
+	if (unlikely(vmx->host_ldt))
+		asm volatile("lldt %w0" : : "q" (vmx->host_ldt));
+	if (likely(!vmx->host_sel.all))
+		return;
+	loadsegment(ds, vmx->host_sel.ds);
+	loadsegment(es, vmx->host_sel.es);
+	if (vmx->host_sel.fs) {
+		loadsegment(fs, vmx->host_sel.fs);
+		wrmsrl(MSR_FS_BASE, vmx->host_fs_base);
+	}
+	if (vmx->host_sel.gs)
+		load_gs_index(vmx->host_sel.gs);
+}
+
+void vmx_load(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	struct vmx_cpu *cpu = this_cpu_ptr(&vmx_cpu);
+
+	vmx_make_current(vmx, cpu);
+	if (unlikely(vmx->flush)) {
+		vmx->flush = false;
+		invept(vmx_has.invept_type, vmx->eptp);
+	}
+	if (unlikely(READ_ONCE(cpu->last) != v)) {
+		WRITE_ONCE(cpu->last, v);
+		if (vmx_has.ibpb)
+			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+	}
+	if (vmx_has.l1d_flush)
+		vmx->pre |= VMX_PRE_L1D;
+	save_host_segments(vmx);
+	rdmsrl(MSR_IA32_DEBUGCTLMSR, vmx->host_debugctl);
+	rdmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
+	wrmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	/* SYSCALL is for 64-bit mode only. */
+	if (v->r[MEZZ_EFER] & EFER_LMA)
+		vmx_load_syscall(vmx);
+	vmx_load_tsc_aux(vmx);
+	vmx_spec_changed(vmx);
+	if (unlikely(vmx_hw_dr7(vmx) & VMX_DR7_ENABLES))
+		vmx_dr_load(vmx);
+}
+
+void vmx_unload(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	if (unlikely(vmx->injected))
+		vmx_cancel_injection(v);
+	if (unlikely(vmx->dr_live))
+		vmx_dr_unload(vmx);
+	if (unlikely(hw_breakpoint_active()))
+		hw_breakpoint_restore();
+	if (vmx->tsc_aux_live) {
+		wrmsrl(MSR_TSC_AUX, this_cpu_read(vmx_cpu.tsc_aux));
+		vmx->tsc_aux_live = false;
+	}
+	if (vmx->syscall_live)
+		vmx_unload_syscall(vmx);
+	rdmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	restore_host_segments(vmx);
+	wrmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
+	if (unlikely(vmx->host_debugctl))
+		wrmsrl(MSR_IA32_DEBUGCTLMSR, vmx->host_debugctl);
+}
+
+/* --- entry and exit --- */
+
+/* The guest wrote CR8, which does not exit. */
+static void sync_tpr(struct vmx_vcpu *vmx)
+{
+	vmx->tpr = vmx->vapic[VAPIC_TPR] >> 4;
+	mezz_lapic_set_cr8(&vmx->v, vmx->tpr);
+}
+
+/* @why: VM-instruction error or exit reason */
+static int entry_failed(struct vmx_vcpu *vmx, u64 why)
+{
+	static DEFINE_RATELIMIT_STATE(dumps, 10 * HZ, 2);
+	struct kvm_run *run = vmx->v.run;
+
+	vmx->v.exit = &vmx_exit_other;
+	if (__ratelimit(&dumps))
+		vmx_dump(&vmx->v);
+	run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+	run->fail_entry.hardware_entry_failure_reason = why;
+	run->fail_entry.cpu = vmx->v.cpu;
+	return MEZZ_USER;
+}
+
+/* The CPU did not even try: 1: it says why; 2: VMX is off. */
+static int not_entered(struct vmx_vcpu *vmx, unsigned int what)
+{
+	vmx->v.exit = &vmx_exit_other;
+	return what == 2 ? -EIO : entry_failed(vmx, vmread(VMCS_INSN_ERROR));
+}
+
+/* They may change whenever interrupts are on, by IPIs. */
+static void update_host_crs(struct vmx_vcpu *vmx)
+{
+	u64 cr3 = __read_cr3(), cr4 = __read_cr4();
+
+	if (unlikely(cr3 != vmx->host_cr3)) {
+		vmx->host_cr3 = cr3;
+		vmwrite(VMCS_HOST_CR3, cr3);
+	}
+	if (unlikely(cr4 != vmx->host_cr4)) {
+		vmx->host_cr4 = cr4;
+		vmwrite(VMCS_HOST_CR4, cr4);
+	}
+}
+
+int vmx_enter(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	unsigned int bad;
+	u32 reason;
+
+	if (unlikely(v->dirty & FLUSHED) && unlikely(!vmx_flush(vmx))) {
+		v->exit = &vmx_exit_pdpte;
+		return MEZZ_RESUME;
+	}
+	if (v->dirty & BIT(MEZZ_RIP))
+		vmwrite(VMCS_GUEST_RIP, v->r[MEZZ_RIP]);
+	update_host_crs(vmx);
+	if (unlikely(v->r[MEZZ_CR2] != native_read_cr2()))
+		native_write_cr2(v->r[MEZZ_CR2]);
+	if (unlikely(vmx->pre))
+		vmx_before_entry(vmx);
+	v->dirty = 0;
+
+	if (unlikely(vmx->switch_spec))
+		wrmsrl(MSR_IA32_SPEC_CTRL, vmx->spec_ctrl);
+	bad = vmx_switch(v->r, &vmx->host_rsp, vmx->launched);
+	if (unlikely(vmx->switch_spec))
+		wrmsrl(MSR_IA32_SPEC_CTRL, vmx->host_spec);
+	if (unlikely(bad))
+		return not_entered(vmx, bad);
+
+	v->r[MEZZ_CR2] = native_read_cr2();
+	v->avail = AVAIL_AFTER_EXIT;
+	if (likely(!vmx->dr_live || vmx->dr7_taken))
+		v->avail |= AVAIL_DR;
+	vmx->have = 0;
+	reason = vmread(VMCS_EXIT_REASON);
+	if (unlikely(reason & REASON_ENTRY_FAILED))
+		return entry_failed(vmx, reason);
+	vmx->launched = true;
+	if (vmx->injected)
+		vmx_delivered(vmx);
+	if (unlikely(vmx->vapic[VAPIC_TPR] >> 4 != vmx->tpr))
+		sync_tpr(vmx);
+	reason &= REASON_BASIC;
+	if (unlikely(reason >= VMX_NR_REASONS)) {
+		v->exit = &vmx_exit_other;
+		return MEZZ_RESUME;
+	}
+	if (BIT_ULL(reason) & MAY_INTERRUPT)
+		vmx_requeue(vmx, reason);
+	v->exit = vmx_exits[reason].handler ? &vmx_exits[reason] : &vmx_exit_other;
+	if (reason == VMX_EXCEPTION && (vmx->exit_intr & INTR_TYPE) == INTR_TYPE_NMI)
+		v->exit = &vmx_exit_nmi;
+	return MEZZ_RESUME;
+}

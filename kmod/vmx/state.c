@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest state in the control structure: registers that are not in r[], segments,
+ * descriptor tables, debug registers.
+ *
+ * What the guest sees and what the control structure holds differ in:
+ *   CR0.CD, NW	never set in hardware, so that guest memory stays cached
+ *   CR0.NE	always set in hardware (IA32_VMX_CR0_FIXED0)
+ *   CR4.VMXE	always set in hardware, never seen
+ *   CR4.MCE	as the host has it, or a machine check would be a shutdown
+ *   DR7	a debugger's while it has breakpoints (dr7_taken)
+ *   RFLAGS.TF	a debugger's single step (step_tf)
+ * Bits of CR0 and CR4 that are the guest's own it changes without an exit; of the
+ * others it sees what it wrote last (SDM 3, "Guest/Host Masks and Read Shadows").
+ *
+ * PAE paging: entries load the four page-directory pointers from the control
+ * structure, so they are read from guest memory when a control register was set
+ * by software. One with reserved bits is taken for an absent one.
+ *
+ * Locking: the vCPU mutex.
+ */
+#include <linux/percpu.h>
+#include <linux/string.h>
+#include <asm/debugreg.h>
+#include <asm/msr-index.h>
+#include <asm/processor.h>
+#include <asm/processor-flags.h>
+#include <asm/tlbflush.h>
+
+#include "../cpu/cpu.h"
+#include "../mmu/mmu.h"
+#include "vmx.h"
+
+#define CR0_CDNW	((u64)(X86_CR0_CD | X86_CR0_NW))
+#define CR0_OWNED	((u64)(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_WP | X86_CR0_AM))
+#define CRS		(BIT(MEZZ_CR0) | BIT(MEZZ_CR3) | BIT(MEZZ_CR4) | BIT(MEZZ_EFER))
+#define DR7_MBS		0x400u
+#define DR7_GENERAL	BIT(13)
+
+/* --- registers --- */
+
+void vmx_fetch(struct mezz_vcpu *v, unsigned int what)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u64 val = v->r[what];
+
+	switch (what) {
+	case MEZZ_RSP:
+		val = vmx_read(vmx, VMCS_GUEST_RSP);
+		break;
+	case MEZZ_RIP:
+		val = vmx_read(vmx, VMCS_GUEST_RIP);
+		break;
+	case MEZZ_RFLAGS:
+		val = vmx_read(vmx, VMCS_GUEST_RFLAGS);
+		if (unlikely(vmx->step_tf))
+			val &= ~(u64)X86_EFLAGS_TF;
+		break;
+	case MEZZ_CR0:
+		val = vmx_read(vmx, VMCS_GUEST_CR0) & CR0_OWNED;
+		val |= vmx->cr0_shadow & ~CR0_OWNED;
+		break;
+	case MEZZ_CR3:
+		val = vmx_read(vmx, VMCS_GUEST_CR3);
+		break;
+	case MEZZ_CR4:
+		val = vmx_read(vmx, VMCS_GUEST_CR4) & vmx->cr4_owned;
+		val |= vmx->cr4_shadow & ~vmx->cr4_owned;
+		break;
+	case MEZZ_DR6:
+		get_debugreg(val, 6);	/* live, or r[] would have it */
+		break;
+	case MEZZ_DR7:
+		val = vmx->dr7_taken ? vmx->guest_dr7 : vmx_read(vmx, VMCS_GUEST_DR7);
+		break;
+	default:
+		break;		/* r[] has all the others, always */
+	}
+	v->r[what] = val;
+	v->avail |= 1u << what;
+}
+
+static bool pae_paging(struct mezz_vcpu *v)
+{
+	return mezz_paging(v) && (mezz_get(v, MEZZ_CR4) & X86_CR4_PAE) && !mezz_long_mode(v);
+}
+
+/* 0, or -EAGAIN: not with IRQs off */
+int vmx_read_pdptes(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u64 reserved = 0x1e6 | GENMASK_ULL(63, mezz_guest_maxphyaddr(v));
+	unsigned int i;
+	int r;
+
+	r = mezz_guest_read(v, mezz_get(v, MEZZ_CR3) & 0xffffffe0u, vmx->pdpte,
+			    sizeof(vmx->pdpte));
+	if (r == -EAGAIN)
+		return r;
+	for (i = 0; i < ARRAY_SIZE(vmx->pdpte); i++)
+		if (r || (vmx->pdpte[i] & reserved))
+			vmx->pdpte[i] = 0;
+	vmx->pdpte_ready = true;
+	return 0;
+}
+
+static bool flush_pdptes(struct vmx_vcpu *vmx)
+{
+	unsigned int i;
+
+	if (!vmx->pdpte_ready && vmx_read_pdptes(&vmx->v))
+		return false;
+	vmx->pdpte_ready = false;
+	for (i = 0; i < ARRAY_SIZE(vmx->pdpte); i++)
+		vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, vmx->pdpte[i]);
+	return true;
+}
+
+static void flush_cr(struct vmx_vcpu *vmx, u32 dirty)
+{
+	const u64 *r = vmx->v.r;
+
+	if (dirty & BIT(MEZZ_CR0)) {
+		vmx->cr0_shadow = r[MEZZ_CR0];
+		vmwrite(VMCS_CR0_SHADOW, r[MEZZ_CR0]);
+		vmwrite(VMCS_GUEST_CR0, (r[MEZZ_CR0] & ~CR0_CDNW) | vmx_has.cr0_fixed);
+	}
+	if (dirty & BIT(MEZZ_CR3))
+		vmwrite(VMCS_GUEST_CR3, r[MEZZ_CR3]);
+	if (dirty & BIT(MEZZ_CR4)) {
+		vmx->cr4_shadow = r[MEZZ_CR4];
+		vmwrite(VMCS_CR4_SHADOW, r[MEZZ_CR4]);
+		vmwrite(VMCS_GUEST_CR4, r[MEZZ_CR4] | vmx_has.cr4_fixed |
+			(__read_cr4() & X86_CR4_MCE));
+	}
+	if (dirty & BIT(MEZZ_EFER)) {
+		u32 entry = vmx_has.entry;
+
+		if (r[MEZZ_EFER] & EFER_LMA)
+			entry |= ENTRY_IA32E;
+		if (entry != vmx->entry) {
+			vmx->entry = entry;
+			vmwrite(VMCS_ENTRY_CTL, entry);
+		}
+		vmwrite(VMCS_GUEST_EFER, r[MEZZ_EFER]);
+		if ((entry & ENTRY_IA32E) && !vmx->syscall_live)
+			vmx_load_syscall(vmx);
+	}
+}
+
+static void flush_dr(struct vmx_vcpu *vmx, u32 dirty)
+{
+	const u64 *r = vmx->v.r;
+
+	if ((dirty & BIT(MEZZ_DR6)) && vmx->dr_live && !vmx->dr7_taken)
+		set_debugreg(r[MEZZ_DR6], 6);
+	if (dirty & BIT(MEZZ_DR7)) {
+		if (vmx->dr7_taken)
+			vmx->guest_dr7 = r[MEZZ_DR7];
+		else
+			vmwrite(VMCS_GUEST_DR7, r[MEZZ_DR7]);
+		if (!vmx->dr_live && (vmx_hw_dr7(vmx) & VMX_DR7_ENABLES))
+			vmx_dr_load(vmx);
+	}
+}
+
+bool vmx_flush(struct vmx_vcpu *vmx)
+{
+	u32 dirty = vmx->v.dirty;
+
+	if (dirty & CRS) {
+		if (unlikely(pae_paging(&vmx->v)) && !flush_pdptes(vmx))
+			return false;
+		flush_cr(vmx, dirty);
+	}
+	if (dirty & BIT(MEZZ_RSP))
+		vmwrite(VMCS_GUEST_RSP, vmx->v.r[MEZZ_RSP]);
+	if (dirty & BIT(MEZZ_RFLAGS)) {
+		vmwrite(VMCS_GUEST_RFLAGS, vmx->v.r[MEZZ_RFLAGS]);
+		vmx->step_tf = false;
+	}
+	if (dirty & (BIT(MEZZ_DR6) | BIT(MEZZ_DR7)))
+		flush_dr(vmx, dirty);
+	return true;
+}
+
+/* --- segments --- */
+
+static u32 seg_ar(struct vmx_vcpu *vmx, unsigned int seg)
+{
+	return vmx_read(vmx, VMCS_GUEST_AR + 2 * seg);
+}
+
+static u32 cs_ar(struct vmx_vcpu *vmx)
+{
+	if (!(vmx->have & VMX_HAVE_CS_AR)) {
+		vmx->cs_ar = seg_ar(vmx, MEZZ_CS);
+		vmx->have |= VMX_HAVE_CS_AR;
+	}
+	return vmx->cs_ar;
+}
+
+static u32 ss_ar(struct vmx_vcpu *vmx)
+{
+	if (!(vmx->have & VMX_HAVE_SS_AR)) {
+		vmx->ss_ar = seg_ar(vmx, MEZZ_SS);
+		vmx->have |= VMX_HAVE_SS_AR;
+	}
+	return vmx->ss_ar;
+}
+
+void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u32 ar = seg == MEZZ_CS ? cs_ar(vmx) : seg == MEZZ_SS ? ss_ar(vmx) : seg_ar(vmx, seg);
+
+	memset(s, 0, sizeof(*s));
+	s->base = vmx_read(vmx, VMCS_GUEST_BASE + 2 * seg);
+	s->limit = vmx_read(vmx, VMCS_GUEST_LIMIT + 2 * seg);
+	s->selector = vmx_read(vmx, VMCS_GUEST_SEL + 2 * seg);
+	s->type = ar & SEG_AR_TYPE;
+	s->s = !!(ar & SEG_AR_S);
+	s->dpl = ar >> SEG_AR_DPL_SHIFT & 3;
+	s->unusable = !!(ar & SEG_AR_UNUSABLE);
+	s->present = !s->unusable;
+	s->avl = !!(ar & SEG_AR_AVL);
+	s->l = !!(ar & SEG_AR_L);
+	s->db = !!(ar & SEG_AR_DB);
+	s->g = !!(ar & SEG_AR_G);
+}
+
+/*
+ * What SDM 3, "Checks on Guest Segment Registers", insists on and the ABI does not
+ * is mended: accessed and busy bits, G that fits the limit, a usable TR.
+ */
+void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	bool unusable = s->unusable || !s->present;
+	u32 limit = s->limit, ar = s->type & SEG_AR_TYPE;
+
+	if (seg == MEZZ_TR) {
+		ar |= 3;
+		unusable = false;
+	} else if (seg != MEZZ_LDTR && !unusable) {
+		ar |= 1;
+	}
+	ar |= s->s && seg != MEZZ_TR ? SEG_AR_S : 0;
+	ar |= (s->dpl & 3) << SEG_AR_DPL_SHIFT;
+	ar |= unusable ? SEG_AR_UNUSABLE : SEG_AR_P;
+	ar |= s->avl ? SEG_AR_AVL : 0;
+	ar |= s->l ? SEG_AR_L : 0;
+	ar |= s->db ? SEG_AR_DB : 0;
+	if (limit >> 20) {
+		limit |= 0xfff;
+		ar |= SEG_AR_G;
+	} else if (s->g && (limit & 0xfff) == 0xfff) {
+		ar |= SEG_AR_G;
+	}
+	vmx_write(vmx, VMCS_GUEST_AR + 2 * seg, ar);
+	vmx_write(vmx, VMCS_GUEST_BASE + 2 * seg, s->base);
+	vmx_write(vmx, VMCS_GUEST_LIMIT + 2 * seg, limit);
+	vmx_write(vmx, VMCS_GUEST_SEL + 2 * seg, s->selector);
+	vmx->have &= ~(VMX_HAVE_CS_AR | VMX_HAVE_SS_AR);
+}
+
+void vmx_get_dt(struct mezz_vcpu *v, bool idt, struct kvm_dtable *dt)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	memset(dt, 0, sizeof(*dt));
+	dt->base = vmx_read(vmx, idt ? VMCS_GUEST_IDT_BASE : VMCS_GUEST_GDT_BASE);
+	dt->limit = vmx_read(vmx, idt ? VMCS_GUEST_IDT_LIMIT : VMCS_GUEST_GDT_LIMIT);
+}
+
+void vmx_set_dt(struct mezz_vcpu *v, bool idt, const struct kvm_dtable *dt)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	vmx_write(vmx, idt ? VMCS_GUEST_IDT_BASE : VMCS_GUEST_GDT_BASE, dt->base);
+	vmx_write(vmx, idt ? VMCS_GUEST_IDT_LIMIT : VMCS_GUEST_GDT_LIMIT, dt->limit);
+}
+
+/* SS.DPL is the CPL in every mode (SDM 3, "Guest Register State"). */
+unsigned int vmx_cpl(struct mezz_vcpu *v)
+{
+	return ss_ar(to_vmx(v)) >> SEG_AR_DPL_SHIFT & 3;
+}
+
+unsigned int vmx_cs_mode(struct mezz_vcpu *v)
+{
+	u32 ar = cs_ar(to_vmx(v));
+
+	return (ar & SEG_AR_L ? 2 : 0) | (ar & SEG_AR_DB ? 1 : 0);
+}
+
+/* --- the instruction that exited --- */
+
+unsigned int vmx_insn_len(struct mezz_vcpu *v)
+{
+	return vmx_read(to_vmx(v), VMCS_EXIT_INSN_LEN) & 0xf;
+}
+
+unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf)
+{
+	return 0;
+}
+
+/* --- debug registers --- */
+
+u64 vmx_hw_dr7(struct vmx_vcpu *vmx)
+{
+	if (unlikely(vmx->dr7_taken))
+		return ((u32)vmx->v.guest_debug_dr[7] & ~DR7_GENERAL) | DR7_MBS;
+	return vmx->v.r[MEZZ_DR7];
+}
+
+/*
+ * DR7 is switched by hardware. DR0-3 and DR6 are lazy: as long as no breakpoint is
+ * enabled the CPU's are the host's, and every access to a debug register exits;
+ * at the first one they are loaded and the exits go, for the rest of the section.
+ */
+void vmx_dr_load(struct vmx_vcpu *vmx)
+{
+	const u64 *dr = vmx->dr7_taken ? vmx->v.guest_debug_dr : vmx->v.dr;
+
+	if (hw_breakpoint_active())
+		set_debugreg(0UL, 7);	/* vmx_unload() restores it */
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
+	vmx->dr_live = true;
+	if (!vmx->dr7_taken) {
+		set_debugreg(vmx->v.r[MEZZ_DR6], 6);
+		vmx_set_exec(vmx, EXEC_MOV_DR, false);
+	}
+}
+
+void vmx_dr_unload(struct vmx_vcpu *vmx)
+{
+	u64 *dr = vmx->v.dr;
+
+	if (!vmx->dr7_taken) {
+		get_debugreg(dr[0], 0);
+		get_debugreg(dr[1], 1);
+		get_debugreg(dr[2], 2);
+		get_debugreg(dr[3], 3);
+		/* r[] has these two whenever they are not live. */
+		mezz_get(&vmx->v, MEZZ_DR6);
+		mezz_get(&vmx->v, MEZZ_DR7);
+		vmx_set_exec(vmx, EXEC_MOV_DR, true);
+	}
+	set_debugreg(0UL, 0);
+	set_debugreg(0UL, 1);
+	set_debugreg(0UL, 2);
+	set_debugreg(0UL, 3);
+	set_debugreg(DR6_RESERVED, 6);
+	vmx->dr_live = false;
+}
+
+void vmx_update_debug(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u64 dr7;
+
+	if (vmx->dr_live)
+		vmx_dr_unload(vmx);
+	vmx->guest_dr7 = mezz_get(v, MEZZ_DR7);
+	vmx->dr7_taken = v->guest_debug & KVM_GUESTDBG_USE_HW_BP;
+	dr7 = vmx_hw_dr7(vmx);
+	vmx_write(vmx, VMCS_GUEST_DR7, dr7);
+
+	if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP) {
+		vmx->pre |= VMX_PRE_STEP;
+	} else {
+		vmx->pre &= ~VMX_PRE_STEP;
+		if (vmx->step_tf)
+			mezz_set(v, MEZZ_RFLAGS, mezz_get(v, MEZZ_RFLAGS));
+	}
+	vmx_update_controls(vmx);
+	if (v->atomic && (dr7 & VMX_DR7_ENABLES))
+		vmx_dr_load(vmx);
+}

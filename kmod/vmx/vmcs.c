@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a control structure: creation, reset, on which CPU it is, what
+ * exits, and the fields that follow the core's state (TSC, TPR, second-stage
+ * root).
+ *
+ * What exits: what is not the guest's (interrupts, NMI, I/O, MSRs), what the core
+ * emulates, and what would let a guest hurt the host: WBINVD reaches all caches,
+ * and #DB and #AC can repeat for ever inside one instruction. #UD exits for
+ * hypercalls of the other vendor. Instructions that the guest's CPUID does not
+ * have are made undefined by leaving their control off. Hardware task switches
+ * always exit on this CPU; they are not emulated.
+ *
+ * TLB: each vCPU has a VPID for as long as it lives. All translations are of the
+ * second stage or combined with it, so INVEPT of its EPT pointer drops them; that
+ * is done on request, and when the vCPU comes to a CPU where translations of
+ * long ago may be waiting for it.
+ *
+ * Locking: the vCPU mutex. vmx_vcpu.cpu and .link change on the CPU in question
+ * with IRQs off.
+ */
+#include <linux/cpufeature.h>
+#include <linux/gfp.h>
+#include <linux/idr.h>
+#include <linux/printk.h>
+#include <linux/smp.h>
+#include <asm/desc.h>
+#include <asm/msr.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/segment.h>
+#include <asm/special_insns.h>
+#include <asm/trapnr.h>
+
+#include "../cpu/cpu.h"
+#include "vmx.h"
+
+/* PAUSE: exit after spinning this long, PAUSEs no further apart than the gap; in cycles. */
+#define PLE_GAP		128
+#define PLE_WINDOW	4096
+
+/* Offset in the virtual-APIC page; the class is in bits 7-4. */
+#define VAPIC_TPR	0x80
+
+/* The ratio 1:1; 48 fraction bits. */
+#define TSC_RATIO_ONE	BIT_ULL(48)
+
+/* CR4 bits that concern nobody but the guest, whatever its CPUID says. */
+#define CR4_OWNED	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PGE |	\
+			 X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
+#define CR0_OWNED	(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_WP | X86_CR0_AM)
+
+/* 0 is the host's. */
+static DEFINE_IDA(vpids);
+
+/* --- where it is --- */
+
+/* On the CPU that has it, IRQs off. */
+static void clear_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	vmclear(vmx->vmcs_pa);
+	vmx->launched = false;
+	list_del(&vmx->link);
+	if (cpu->current_vmcs == vmx)
+		cpu->current_vmcs = NULL;
+	/* The next CPU sees all of the above: pairs with move_here(). */
+	smp_store_release(&vmx->cpu, -1);
+}
+
+static void clear_ipi(void *arg)
+{
+	struct vmx_vcpu *vmx = arg;
+
+	/* Perhaps the CPU was switched off meanwhile. */
+	if (vmx->cpu == smp_processor_id())
+		clear_here(vmx, this_cpu_ptr(&vmx_cpu));
+}
+
+void vmx_clear_all(struct vmx_cpu *cpu)
+{
+	struct vmx_vcpu *vmx, *next;
+
+	list_for_each_entry_safe(vmx, next, &cpu->vmcss, link)
+		clear_here(vmx, cpu);
+}
+
+static noinline void move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	int old;
+
+	/* Pairs with clear_here(). */
+	while ((old = smp_load_acquire(&vmx->cpu)) >= 0) {
+		/* Two CPUs may want something of each other. */
+		local_irq_enable();
+		smp_call_function_single(old, clear_ipi, vmx, 1);
+		local_irq_disable();
+	}
+	if (!cpu->on)
+		return;
+	list_add(&vmx->link, &cpu->vmcss);
+	vmx->cpu = smp_processor_id();
+	vmptrld(vmx->vmcs_pa);
+	cpu->current_vmcs = vmx;
+	vmx->flush = true;
+	vmwrite(VMCS_HOST_CR0, read_cr0());
+	vmwrite(VMCS_HOST_TR_BASE, cpu->tr_base);
+	vmwrite(VMCS_HOST_GDT_BASE, cpu->gdt.address);
+	vmwrite(VMCS_HOST_GS_BASE, cpu->gs_base);
+	vmwrite(VMCS_HOST_SYSENTER_ESP, cpu->sysenter_esp);
+}
+
+void vmx_make_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	if (likely(cpu->current_vmcs == vmx))
+		return;
+	if (vmx->cpu == smp_processor_id()) {
+		vmptrld(vmx->vmcs_pa);
+		cpu->current_vmcs = vmx;
+	} else {
+		move_here(vmx, cpu);
+	}
+}
+
+u64 vmx_read_outside(struct vmx_vcpu *vmx, enum vmcs_field field)
+{
+	u64 val;
+
+	local_irq_disable();
+	preempt_disable();
+	vmx_make_current(vmx, this_cpu_ptr(&vmx_cpu));
+	val = vmread(field);
+	local_irq_enable();
+	preempt_enable();
+	return val;
+}
+
+void vmx_write_outside(struct vmx_vcpu *vmx, enum vmcs_field field, u64 val)
+{
+	local_irq_disable();
+	preempt_disable();
+	vmx_make_current(vmx, this_cpu_ptr(&vmx_cpu));
+	vmwrite(field, val);
+	local_irq_enable();
+	preempt_enable();
+}
+
+/* --- what exits --- */
+
+void vmx_set_exec(struct vmx_vcpu *vmx, u32 bits, bool on)
+{
+	u32 exec = on ? vmx->exec | bits : vmx->exec & ~bits;
+
+	if (exec == vmx->exec)
+		return;
+	vmx->exec = exec;
+	vmx_write(vmx, VMCS_EXEC, exec);
+}
+
+static u32 exec_controls(struct vmx_vcpu *vmx)
+{
+	struct mezz_vcpu *v = &vmx->v;
+	u64 native = v->vm->disabled_exits;
+	u32 exec = vmx_has.exec & ~EXEC_TPR_SHADOW;
+
+	if (v->lapic && (vmx_has.exec & EXEC_TPR_SHADOW))
+		exec |= EXEC_TPR_SHADOW;
+	else
+		exec |= EXEC_CR8_LOAD | EXEC_CR8_STORE;
+	if (native & KVM_X86_DISABLE_EXITS_HLT)
+		exec &= ~EXEC_HLT;
+	if (native & KVM_X86_DISABLE_EXITS_MWAIT)
+		exec &= ~(EXEC_MWAIT | EXEC_MONITOR);
+	if (vmx->dr_live && !vmx->dr7_taken)
+		exec &= ~EXEC_MOV_DR;
+	return exec | (vmx->exec & (EXEC_INTR_WINDOW | EXEC_NMI_WINDOW));
+}
+
+static u32 exec2_controls(struct vmx_vcpu *vmx)
+{
+	struct mezz_vcpu *v = &vmx->v;
+	u32 exec2 = vmx_has.exec2;
+
+	if (!vmx->vpid)
+		exec2 &= ~EXEC2_VPID;
+	if (!vmx->use_tsc_aux)
+		exec2 &= ~EXEC2_RDTSCP;
+	if (!mezz_guest_has(v, X86_FEATURE_INVPCID))
+		exec2 &= ~EXEC2_INVPCID;
+	if (!mezz_guest_has(v, X86_FEATURE_XSAVES))
+		exec2 &= ~EXEC2_XSAVES;
+	if (v->vm->disabled_exits & KVM_X86_DISABLE_EXITS_PAUSE)
+		exec2 &= ~EXEC2_PLE;
+	return exec2;
+}
+
+void vmx_update_controls(struct vmx_vcpu *vmx)
+{
+	u32 exc = BIT(DB_VECTOR) | BIT(UD_VECTOR) | BIT(AC_VECTOR) | BIT(MC_VECTOR);
+
+	if (vmx->v.guest_debug & KVM_GUESTDBG_USE_SW_BP)
+		exc |= BIT(BP_VECTOR);
+	vmx_write(vmx, VMCS_EXCEPTIONS, exc);
+	vmx->exec = exec_controls(vmx);
+	vmx_write(vmx, VMCS_EXEC, vmx->exec);
+	vmx_write(vmx, VMCS_EXEC2, exec2_controls(vmx));
+}
+
+void vmx_cpuid_changed(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u64 cr4 = mezz_get(v, MEZZ_CR4);
+
+	vmx->use_tsc_aux = vmx_has.tsc_aux && (mezz_guest_has(v, X86_FEATURE_RDTSCP) ||
+					       mezz_guest_has(v, X86_FEATURE_RDPID));
+	vmx->cr4_owned = CR4_OWNED;
+	if (mezz_guest_has(v, X86_FEATURE_FSGSBASE))
+		vmx->cr4_owned |= X86_CR4_FSGSBASE;
+	vmx_write(vmx, VMCS_CR4_MASK, ~vmx->cr4_owned);
+	mezz_set(v, MEZZ_CR4, cr4);
+	vmx_update_controls(vmx);
+}
+
+/* --- creation and reset --- */
+
+/* Fields that never change, or only when the vCPU moves. */
+static void init_fields(struct vmx_vcpu *vmx)
+{
+	const struct { enum vmcs_field field; u64 val; } zero_or[] = {
+		{ VMCS_PIN, vmx_has.pin },
+		{ VMCS_EXIT_CTL, vmx_has.exit },
+		{ VMCS_MSR_BITMAP, vmx_msr_bitmap_pa },
+		{ VMCS_LINK, ~0ull },
+		{ VMCS_PF_MASK }, { VMCS_PF_MATCH }, { VMCS_CR3_TARGETS },
+		{ VMCS_EXIT_MSR_STORES }, { VMCS_EXIT_MSR_LOADS }, { VMCS_ENTRY_MSR_LOADS },
+		{ VMCS_GUEST_ACTIVITY }, { VMCS_GUEST_DEBUGCTL },
+		{ VMCS_CR0_MASK, ~(u64)CR0_OWNED },
+		{ VMCS_HOST_CS_SEL, __KERNEL_CS },
+		{ VMCS_HOST_SS_SEL, __KERNEL_DS },
+		{ VMCS_HOST_TR_SEL, GDT_ENTRY_TSS * 8 },
+		{ VMCS_HOST_ES_SEL }, { VMCS_HOST_DS_SEL }, { VMCS_HOST_FS_SEL },
+		{ VMCS_HOST_GS_SEL }, { VMCS_HOST_FS_BASE },
+	};
+	struct desc_ptr idt;
+	unsigned int i;
+	u64 val;
+
+	for (i = 0; i < ARRAY_SIZE(zero_or); i++)
+		vmx_write(vmx, zero_or[i].field, zero_or[i].val);
+	if (vmx_has.exec & EXEC_TPR_SHADOW)
+		vmx_write(vmx, VMCS_VIRTUAL_APIC, virt_to_phys(vmx->vapic));
+	if (vmx->vpid)
+		vmx_write(vmx, VMCS_VPID, vmx->vpid);
+	if (vmx_has.exec2 & EXEC2_PLE) {
+		vmx_write(vmx, VMCS_PLE_GAP, PLE_GAP);
+		vmx_write(vmx, VMCS_PLE_WINDOW, PLE_WINDOW);
+	}
+	if (vmx_has.exec2 & EXEC2_XSAVES)
+		vmx_write(vmx, VMCS_XSS_EXIT_BITMAP, 0);
+	if (vmx_has.exec2 & EXEC2_ENCLS)
+		vmx_write(vmx, VMCS_ENCLS_EXIT_BITMAP, ~0ull);
+
+	store_idt(&idt);
+	vmx_write(vmx, VMCS_HOST_IDT_BASE, idt.address);
+	rdmsrl(MSR_EFER, val);
+	vmx_write(vmx, VMCS_HOST_EFER, val);
+	rdmsrl(MSR_IA32_CR_PAT, val);
+	vmx_write(vmx, VMCS_HOST_PAT, val);
+	rdmsrl(MSR_IA32_SYSENTER_CS, val);
+	vmx_write(vmx, VMCS_HOST_SYSENTER_CS, val);
+	rdmsrl(MSR_IA32_SYSENTER_EIP, val);
+	vmx_write(vmx, VMCS_HOST_SYSENTER_EIP, val);
+}
+
+int vmx_vcpu_create(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	int vpid = 0;
+
+	vmx->cpu = -1;
+	vmx->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	vmx->vapic = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!vmx->vmcs || !vmx->vapic)
+		return -ENOMEM;
+	vmx->vmcs->revision = vmx_has.revision;
+	vmx->vmcs_pa = virt_to_phys(vmx->vmcs);
+	if (vmx_has.exec2 & EXEC2_VPID)
+		vpid = ida_alloc_range(&vpids, 1, 0xffff, GFP_KERNEL_ACCOUNT);
+	if (vpid == -ENOMEM)
+		return vpid;
+	/* All taken: this one goes without, and loses its translations at each exit. */
+	vmx->vpid = max(vpid, 0);
+	/* SDM 3, "Initializing a VMCS": this makes its launch state known. */
+	vmclear(vmx->vmcs_pa);
+	init_fields(vmx);
+	return 0;
+}
+
+void vmx_vcpu_destroy(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	int cpu;
+
+	if (vmx->vmcs) {
+		/* Pairs with clear_here(). */
+		cpu = smp_load_acquire(&vmx->cpu);
+		if (cpu >= 0)
+			smp_call_function_single(cpu, clear_ipi, vmx, 1);
+	}
+	/* Another vCPU at this address must not be taken for this one. */
+	for_each_possible_cpu(cpu)
+		cmpxchg(&per_cpu(vmx_cpu, cpu).last, v, NULL);
+	if (vmx->vpid)
+		ida_free(&vpids, vmx->vpid);
+	vmx_msr_destroy(vmx);
+	free_page((unsigned long)vmx->vmcs);
+	free_page((unsigned long)vmx->vapic);
+	vmx->vmcs = NULL;
+	vmx->vapic = NULL;
+	vmx->vpid = 0;
+}
+
+static void reset_segment(struct mezz_vcpu *v, unsigned int seg, u16 selector, u64 base,
+			  bool s, u8 type)
+{
+	const struct kvm_segment k = {
+		.selector = selector,
+		.base = base,
+		.limit = 0xffff,
+		.present = 1,
+		.s = s,
+		.type = type,
+	};
+
+	vmx_set_segment(v, seg, &k);
+}
+
+/* SDM 3, "Processor State After Reset" */
+static void reset_segments(struct mezz_vcpu *v)
+{
+	const struct kvm_dtable dt = { .limit = 0xffff };
+	unsigned int seg;
+
+	for (seg = MEZZ_ES; seg <= MEZZ_GS; seg++)
+		reset_segment(v, seg, 0, 0, true, 3);
+	reset_segment(v, MEZZ_CS, 0xf000, 0xffff0000, true, 0xb);
+	reset_segment(v, MEZZ_LDTR, 0, 0, false, 2);
+	reset_segment(v, MEZZ_TR, 0, 0, false, 0xb);
+	vmx_set_dt(v, false, &dt);
+	vmx_set_dt(v, true, &dt);
+}
+
+void vmx_vcpu_reset(struct mezz_vcpu *v, bool init)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	reset_segments(v);
+	vmx_msr_reset(vmx, init);
+	vmx->injected = false;
+	vmx_write(vmx, VMCS_ENTRY_INTR, 0);
+	vmx_write(vmx, VMCS_GUEST_PENDING_DB, 0);
+	vmx->intr_state = 0;
+	vmx->have |= VMX_HAVE_INTR_STATE;
+	vmx_write(vmx, VMCS_GUEST_INTR_STATE, 0);
+	vmx->exec &= ~(EXEC_INTR_WINDOW | EXEC_NMI_WINDOW);
+	vmx->pdpte_ready = false;
+	vmx->entry = vmx_has.entry;
+	vmx_write(vmx, VMCS_ENTRY_CTL, vmx->entry);
+	vmx_update_cr8(v, 0, -1);
+	/* Controls too, and DR7; the core resets the registers in r[]. */
+	vmx_update_debug(v);
+	vmx_cpuid_changed(v);
+}
+
+/* --- what follows the core's state --- */
+
+/*
+ * Without virtual interrupt delivery the threshold must not be above the TPR
+ * (SDM 3, "VM-Execution Control Fields").
+ */
+void vmx_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u32 threshold = irr < 0 ? 0 : min_t(u32, irr >> 4, tpr);
+
+	vmx->tpr = tpr;
+	vmx->vapic[VAPIC_TPR] = tpr << 4;
+	if (vmx->tpr_threshold == threshold)
+		return;
+	vmx->tpr_threshold = threshold;
+	vmx->pre |= VMX_PRE_TPR;
+}
+
+void vmx_update_tsc(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	vmx_write(vmx, VMCS_TSC_OFFSET, v->tsc_offset);
+	if (vmx_has.exec2 & EXEC2_TSC_SCALING)
+		vmx_write(vmx, VMCS_TSC_MULTIPLIER, v->tsc_ratio ?: TSC_RATIO_ONE);
+}
+
+void vmx_set_root(struct mezz_vcpu *v, u64 root)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	vmx->eptp = root | vmx_has.eptp;
+	vmx_write(vmx, VMCS_EPTP, vmx->eptp);
+	vmx_flush_tlb(v);
+}
+
+void vmx_flush_tlb(struct mezz_vcpu *v)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	if (v->atomic)
+		invept(vmx_has.invept_type, vmx->eptp);
+	else
+		vmx->flush = true;
+}
+
+/* --- reports --- */
+
+void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	*code = vmx_read(vmx, VMCS_EXIT_REASON);
+	*info1 = vmx_read(vmx, VMCS_QUALIFICATION);
+	*info2 = vmx_read(vmx, VMCS_EXIT_INTR);
+}
+
+#define SHOW(name, field)	{ name, VMCS_##field }
+
+void vmx_dump(struct mezz_vcpu *v)
+{
+	static const char seg_names[MEZZ_NR_SEGS][5] = {
+		"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"
+	};
+	static const struct {
+		const char *name;
+		enum vmcs_field field;
+	} show[] = {
+		SHOW("insn error", INSN_ERROR), SHOW("exit reason", EXIT_REASON),
+		SHOW("qualification", QUALIFICATION), SHOW("exit intr", EXIT_INTR),
+		SHOW("idt info", IDT_INFO), SHOW("entry intr", ENTRY_INTR),
+		SHOW("entry intr err", ENTRY_INTR_ERR), SHOW("entry insn len", ENTRY_INSN_LEN),
+		SHOW("pin", PIN), SHOW("exec", EXEC), SHOW("exec2", EXEC2),
+		SHOW("exit ctl", EXIT_CTL), SHOW("entry ctl", ENTRY_CTL),
+		SHOW("exceptions", EXCEPTIONS), SHOW("tpr threshold", TPR_THRESHOLD),
+		SHOW("eptp", EPTP), SHOW("vpid", VPID), SHOW("tsc offset", TSC_OFFSET),
+		SHOW("cr0", GUEST_CR0), SHOW("cr0 shadow", CR0_SHADOW), SHOW("cr3", GUEST_CR3),
+		SHOW("cr4", GUEST_CR4), SHOW("cr4 shadow", CR4_SHADOW), SHOW("efer", GUEST_EFER),
+		SHOW("pat", GUEST_PAT), SHOW("dr7", GUEST_DR7), SHOW("rip", GUEST_RIP),
+		SHOW("rsp", GUEST_RSP), SHOW("rflags", GUEST_RFLAGS),
+		SHOW("intr state", GUEST_INTR_STATE), SHOW("activity", GUEST_ACTIVITY),
+		SHOW("pending db", GUEST_PENDING_DB), SHOW("debugctl", GUEST_DEBUGCTL),
+		SHOW("gdtr base", GUEST_GDT_BASE), SHOW("gdtr limit", GUEST_GDT_LIMIT),
+		SHOW("idtr base", GUEST_IDT_BASE), SHOW("idtr limit", GUEST_IDT_LIMIT),
+		SHOW("host cr0", HOST_CR0), SHOW("host cr3", HOST_CR3),
+		SHOW("host cr4", HOST_CR4), SHOW("host efer", HOST_EFER),
+		SHOW("host rsp", HOST_RSP_), SHOW("host rip", HOST_RIP_),
+		SHOW("host fs base", HOST_FS_BASE), SHOW("host gs base", HOST_GS_BASE),
+		SHOW("host tr base", HOST_TR_BASE), SHOW("host gdt base", HOST_GDT_BASE),
+	};
+	struct vmx_vcpu *vmx = to_vmx(v);
+	unsigned int i;
+
+	pr_err("mezz: vm %u vcpu %d on CPU %d\n", v->vm->serial, v->id, vmx->cpu);
+	for (i = 0; i < ARRAY_SIZE(show); i++)
+		pr_err("mezz: %-14s %016llx\n", show[i].name, vmx_read(vmx, show[i].field));
+	for (i = 0; i < MEZZ_NR_SEGS; i++)
+		pr_err("mezz: %-4s %04llx attrib %05llx limit %08llx base %016llx\n",
+		       seg_names[i], vmx_read(vmx, VMCS_GUEST_SEL + 2 * i),
+		       vmx_read(vmx, VMCS_GUEST_AR + 2 * i),
+		       vmx_read(vmx, VMCS_GUEST_LIMIT + 2 * i),
+		       vmx_read(vmx, VMCS_GUEST_BASE + 2 * i));
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Intel VMX: the engine's own structures and what its files offer each other.
+ *
+ * Files, in reading order: vmcs.h (the control structure), caps.c (can this
+ * machine do it, switching CPUs on), vmcs.c (life of a control structure, which
+ * CPU has it, what exits), run.c (one world switch; enter.S beside it), state.c
+ * (registers, segments, debug registers), exits.c (exit table), events.c
+ * (injection, windows), msr.c (MSRs).
+ *
+ * Where a control structure is: it stays current on the CPU that used it last,
+ * and moves when its vCPU runs, or is looked at, on another one. Reading and
+ * writing fields therefore has two forms: vmread() and vmwrite() inside a
+ * section, vmx_read() and vmx_write() in any [S] context.
+ */
+#ifndef MEZZ_VMX_H
+#define MEZZ_VMX_H
+
+#include <linux/build_bug.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/stddef.h>
+#include <asm/desc_defs.h>
+#include <asm/io.h>
+#include "../vcpu.h"
+#include "vmcs.h"
+
+/**
+ * struct vmx_features - what the CPUs have; constant after probe
+ * @revision: of the control structure
+ * @pin: pin-based controls
+ * @exec: primary processor-based controls, before what depends on the vCPU
+ * @exec2: secondary ones
+ * @exit: exit controls
+ * @entry: entry controls, without IA-32e mode
+ * @cr0_fixed: CR0 bits that are always 1 in hardware
+ * @cr4_fixed: CR4 bits that are always 1 in hardware
+ * @eptp: bits of the EPT pointer beside the address
+ * @invept_type: the narrowest type of INVEPT
+ */
+struct vmx_features {
+	u32 revision;
+	u32 pin, exec, exec2, exit, entry;
+	u64 cr0_fixed, cr4_fixed;
+	u64 eptp;
+	u8 invept_type;
+	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
+	bool ibpb;		/* the host wants IBPB between guests */
+	bool l1d_flush;		/* the host wants L1D flushed before entries (L1TF) */
+	bool tsc_aux;		/* MSR_TSC_AUX exists */
+};
+
+extern struct vmx_features vmx_has;
+
+/* MSRs that SYSCALL uses, switched for guests in long mode. */
+enum { VMX_STAR, VMX_LSTAR, VMX_SFMASK, VMX_NR_SYSCALL };
+
+struct vmx_vcpu;
+
+/**
+ * struct vmx_cpu - one host CPU; touched with IRQs off, on that CPU
+ * @region: what VMXON wants
+ * @vmcss: control structures that this CPU may hold (vmx_vcpu.link)
+ * @current_vmcs: whose VMPTRLD was the last, or NULL
+ * @last: whose guest ran here last; only compared, cleared by any CPU when it dies
+ * @gdt: the host's GDTR
+ * @tr_base: the host's TSS
+ * @gs_base: per-CPU area
+ * @sysenter_esp: the host's
+ * @syscall: the host's MSRs
+ * @tsc_aux: the host's MSR_TSC_AUX
+ * @on: switched on by us
+ */
+struct vmx_cpu {
+	struct page *region;
+	struct list_head vmcss;
+	struct vmx_vcpu *current_vmcs;
+	struct mezz_vcpu *last;
+	struct desc_ptr gdt;
+	u64 tr_base;
+	u64 gs_base;
+	u64 sysenter_esp;
+	u64 syscall[VMX_NR_SYSCALL];
+	u64 tsc_aux;
+	bool on;
+};
+
+DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
+
+/* vmx_vcpu.have: fields that were read since the last exit */
+#define VMX_HAVE_INTR_STATE	BIT(0)
+#define VMX_HAVE_CS_AR		BIT(1)
+#define VMX_HAVE_SS_AR		BIT(2)
+
+/* vmx_vcpu.pre: what vmx_enter() has to look after before it enters */
+#define VMX_PRE_SHADOW		BIT(0)	/* a shadow was set by software */
+#define VMX_PRE_STEP		BIT(1)	/* single-step for the debugger */
+#define VMX_PRE_L1D		BIT(2)	/* host code ran: flush the L1 data cache */
+#define VMX_PRE_TPR		BIT(3)	/* write the TPR threshold */
+
+/**
+ * struct vmx_vcpu - this engine's virtual CPU
+ * @v: the core's part, must be first (enter.S counts on r[] at offset 0)
+ * @host_rsp: what the control structure has; enter.S keeps it
+ * @host_cr3: so
+ * @host_cr4: so
+ * @launched: VMRESUME, not VMLAUNCH
+ * @injected: an event waits in the control structure
+ * @switch_spec: SPEC_CTRL of host and guest differ
+ * @dr_live: guest DR0-3 and DR6 are in the CPU
+ * @pre: VMX_PRE_*
+ * @have: VMX_HAVE_*
+ * @tpr: what the virtual-APIC page says, as we know it
+ * @vapic: virtual-APIC page, used for its TPR
+ * @vmcs: the control structure
+ * @vmcs_pa: its physical address
+ * @link: in vmx_cpu.vmcss of @cpu
+ * @cpu: which CPU may hold the control structure, -1: none; set on that CPU
+ *	with IRQs off
+ *
+ * Locking: as struct mezz_vcpu, which it extends: vCPU mutex.
+ */
+struct vmx_vcpu {
+	struct mezz_vcpu v;
+	unsigned long host_rsp;
+	u64 host_cr3, host_cr4;
+	bool launched;
+	bool injected;
+	bool switch_spec;
+	bool dr_live;
+	u8 pre;
+	u8 have;
+	u8 tpr;
+	u32 intr_state, cs_ar, ss_ar;	/* see @have */
+	u32 exec, entry;		/* controls that change */
+	u32 exit_intr;			/* VMCS_EXIT_INTR of an exception's exit */
+	u8 *vapic;
+	u64 host_spec;
+	u64 spec_ctrl;
+	/* --- not touched on every exit --- */
+	struct vmx_region *vmcs;
+	u64 vmcs_pa;
+	struct list_head link;
+	int cpu;
+	u16 vpid;
+	bool flush;			/* translations are stale: at the next load */
+	bool syscall_live;		/* MSRs of @syscall are in the CPU */
+	bool tsc_aux_live;
+	bool use_tsc_aux;		/* the guest has RDTSCP or RDPID */
+	bool dr7_taken;			/* the control structure's DR7 is a debugger's */
+	bool step_tf;			/* TF in the control structure is not the guest's */
+	bool pdpte_ready;		/* pdpte[] is for the next entry */
+	u32 tpr_threshold;
+	u64 eptp;
+	u64 cr0_shadow, cr4_shadow, cr4_owned;
+	u64 guest_dr7;			/* while dr7_taken */
+	u64 pdpte[4];
+	u64 pat;
+	u64 syscall[VMX_NR_SYSCALL];
+	u64 cstar;			/* never used: SYSCALL is for 64-bit mode only */
+	u64 kernel_gs_base;
+	u64 tsc_aux;
+	/* the host's, sampled when the section began */
+	u64 host_kernel_gs_base, host_fs_base, host_debugctl;
+	union {
+		struct {
+			u16 ds, es, fs, gs;
+		};
+		u64 all;
+	} host_sel;			/* as the control structure has it, RPL and all */
+	u16 host_ldt;
+	struct page *msr_bitmap;	/* own one, NULL: the shared one */
+};
+
+static_assert(offsetof(struct vmx_vcpu, v) == 0);
+static_assert(offsetof(struct mezz_vcpu, r) == 0);
+
+static inline struct vmx_vcpu *to_vmx(struct mezz_vcpu *v)
+{
+	return container_of(v, struct vmx_vcpu, v);
+}
+
+/* enter.S; described there. */
+asmlinkage unsigned int vmx_switch(u64 *r, unsigned long *host_rsp, unsigned int launched);
+
+/* caps.c */
+extern struct mezz_pt_format vmx_pt_format;
+int vmx_probe(struct mezz_host *host, char *why, size_t len);
+int vmx_setup(void);
+void vmx_teardown(void);
+int vmx_cpu_on(void);
+void vmx_cpu_off(void);
+void vmx_cpuid_mask(u32 function, u32 index, u32 *regs);
+
+/* vmcs.c */
+/* Outside sections; IRQs on. */
+u64 vmx_read_outside(struct vmx_vcpu *vmx, enum vmcs_field field);
+void vmx_write_outside(struct vmx_vcpu *vmx, enum vmcs_field field, u64 val);
+
+static inline u64 vmx_read(struct vmx_vcpu *vmx, enum vmcs_field field)
+{
+	return likely(vmx->v.atomic) ? vmread(field) : vmx_read_outside(vmx, field);
+}
+
+static inline void vmx_write(struct vmx_vcpu *vmx, enum vmcs_field field, u64 val)
+{
+	if (likely(vmx->v.atomic))
+		vmwrite(field, val);
+	else
+		vmx_write_outside(vmx, field, val);
+}
+
+/* Make @vmx current on this CPU. IRQs off; they may be on for a moment. */
+void vmx_make_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu);
+/* Write back all control structures this CPU holds. [A] */
+void vmx_clear_all(struct vmx_cpu *cpu);
+int vmx_vcpu_create(struct mezz_vcpu *v);
+void vmx_vcpu_destroy(struct mezz_vcpu *v);
+void vmx_vcpu_reset(struct mezz_vcpu *v, bool init);
+void vmx_cpuid_changed(struct mezz_vcpu *v);
+/* Recompute exception bitmap and the controls that depend on the vCPU. [S] */
+void vmx_update_controls(struct vmx_vcpu *vmx);
+/* Change bits of VMCS_EXEC. [S] */
+void vmx_set_exec(struct vmx_vcpu *vmx, u32 bits, bool on);
+void vmx_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr);
+void vmx_update_tsc(struct mezz_vcpu *v);
+void vmx_set_root(struct mezz_vcpu *v, u64 root);
+void vmx_flush_tlb(struct mezz_vcpu *v);
+void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
+void vmx_dump(struct mezz_vcpu *v);
+
+/* run.c */
+void vmx_load(struct mezz_vcpu *v);
+void vmx_unload(struct mezz_vcpu *v);
+int vmx_enter(struct mezz_vcpu *v);
+/* The guest's SPEC_CTRL changed inside a section. [A] */
+void vmx_spec_changed(struct vmx_vcpu *vmx);
+/* The guest's TSC_AUX, its SYSCALL MSRs, are needed in the CPU. [A] */
+void vmx_load_tsc_aux(struct vmx_vcpu *vmx);
+void vmx_load_syscall(struct vmx_vcpu *vmx);
+void vmx_unload_syscall(struct vmx_vcpu *vmx);
+
+/* state.c */
+void vmx_fetch(struct mezz_vcpu *v, unsigned int what);
+/*
+ * Write registers that are dirty into the control structure. [A]
+ * Return: false: page-directory pointers must be read where one may sleep.
+ */
+bool vmx_flush(struct vmx_vcpu *vmx);
+void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s);
+void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s);
+void vmx_get_dt(struct mezz_vcpu *v, bool idt, struct kvm_dtable *dt);
+void vmx_set_dt(struct mezz_vcpu *v, bool idt, const struct kvm_dtable *dt);
+unsigned int vmx_cpl(struct mezz_vcpu *v);
+unsigned int vmx_cs_mode(struct mezz_vcpu *v);
+unsigned int vmx_insn_len(struct mezz_vcpu *v);
+unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf);
+void vmx_update_debug(struct mezz_vcpu *v);
+#define VMX_DR7_ENABLES	0xffu
+/* DR7 that the guest runs with; outside sections and when they begin. */
+u64 vmx_hw_dr7(struct vmx_vcpu *vmx);
+/*
+ * Put the guest's (or its debugger's) DR0-3 into the CPU and take them back:
+ * when the section begins with breakpoints enabled, or when the guest touches
+ * a debug register; and when the section ends. [A]
+ */
+void vmx_dr_load(struct vmx_vcpu *vmx);
+void vmx_dr_unload(struct vmx_vcpu *vmx);
+int vmx_read_pdptes(struct mezz_vcpu *v);
+
+/* exits.c */
+extern const struct mezz_exit vmx_exits[VMX_NR_REASONS];
+extern const struct mezz_exit vmx_exit_nmi, vmx_exit_pdpte, vmx_exit_other;
+
+/* events.c */
+void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
+		bool has_err, u32 err, unsigned int insn_len);
+void vmx_cancel_injection(struct mezz_vcpu *v);
+/* The queued event was delivered, or its delivery began. [A] */
+void vmx_delivered(struct vmx_vcpu *vmx);
+/* After an exit that may have interrupted a delivery: put the event back. [A] */
+void vmx_requeue(struct vmx_vcpu *vmx, u32 reason);
+/* Before an entry, with vmx->pre set. [A] */
+void vmx_before_entry(struct vmx_vcpu *vmx);
+u32 vmx_get_shadow(struct mezz_vcpu *v);
+void vmx_set_shadow(struct mezz_vcpu *v, u32 shadow);
+bool vmx_irq_allowed(struct mezz_vcpu *v);
+bool vmx_nmi_allowed(struct mezz_vcpu *v);
+bool vmx_get_nmi_mask(struct mezz_vcpu *v);
+void vmx_set_nmi_mask(struct mezz_vcpu *v, bool masked);
+void vmx_open_irq_window(struct mezz_vcpu *v);
+void vmx_open_nmi_window(struct mezz_vcpu *v);
+
+/* msr.c */
+extern u64 vmx_msr_bitmap_pa;
+int vmx_msr_setup(void);
+void vmx_msr_teardown(void);
+void vmx_msr_reset(struct vmx_vcpu *vmx, bool init);
+void vmx_msr_destroy(struct vmx_vcpu *vmx);
+int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
+int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
+void vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+extern u32 vmx_msrs[];		/* filled by vmx_msr_list(), ends with 0 */
+void vmx_msr_list(void);
+
+#endif
