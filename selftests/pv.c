@@ -389,13 +389,17 @@ struct steal {
 
 static struct steal steals[MAX_VCPUS] __attribute__((aligned(64)));
 
-static void steal_guest(uint64_t n)
+static volatile bool steal_end;
+
+static void steal_guest(uint64_t arg)
 {
 	struct steal *s = &steals[0];
 
+	(void)arg;
+
 	g_wrmsr(MSR_STEAL, (uintptr_t)s | 1);
 	G_CHECK_EQ(g_rdmsr(MSR_STEAL), (uintptr_t)s | 1);
-	for (uint64_t i = 0; i < n; i++) {
+	while (!steal_end) {
 		g_sync(1);
 		G_CHECK_EQ(s->version & 1, 0);
 		/* While it runs it is not preempted. */
@@ -421,11 +425,12 @@ TEST(steal_time)
 	struct vcpu *v;
 
 	need(FEATURE_STEAL, "steal time");
-	v = add(vm, 0, steal_guest, 300);
+	v = add(vm, 0, steal_guest, 0);
 	CHECK_EQ(vcpu_set_msr(v, MSR_STEAL, (uintptr_t)&steals[0] | 2), 0); /* a reserved bit */
 	for (unsigned int i = 0; i < 4; i++)
 		pthread_create(&hogs[i], NULL, hog, NULL);
-	for (unsigned int i = 0; i < 300; i++) {
+	/* For 300 rounds, and then until something was stolen. */
+	for (unsigned int i = 0; i < 300 || (!first && i < 30000); i++) {
 		CHECK_EQ(vcpu_run_sync(v), 1);
 		CHECK(steals[0].steal >= first, "steal time shrinks");
 		first = steals[0].steal;
@@ -433,6 +438,7 @@ TEST(steal_time)
 			sleep_ms(20);
 	}
 	hogs_end = true;
+	steal_end = true;
 	vcpu_run(v);
 	for (unsigned int i = 0; i < 4; i++)
 		pthread_join(hogs[i], NULL);
