@@ -26,6 +26,7 @@ static long own_cap(unsigned long cap)
 	case KVM_CAP_NOP_IO_DELAY:
 	case KVM_CAP_SET_BOOT_CPU_ID:
 	case KVM_CAP_IMMEDIATE_EXIT:
+	case KVM_CAP_ENABLE_CAP:
 	case KVM_CAP_ENABLE_CAP_VM:
 	case KVM_CAP_CHECK_EXTENSION_VM:
 	case KVM_CAP_INTERNAL_ERROR_DATA:
@@ -95,6 +96,8 @@ long mezz_vcpu_enable_cap(struct mezz_vcpu *v, void __user *argp)
 
 	if (copy_from_user(&cap, argp, sizeof(cap)))
 		return -EFAULT;
-	/* None of KVM's vCPU capabilities (Hyper-V, PV enforcement) is offered. */
-	return -EINVAL;
+	if (cap.flags || cap.cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	mezz_pv_enforce(v, cap.args[0]);
+	return 0;
 }

@@ -264,6 +264,7 @@ static long set_entries(struct mezz_vcpu *v, struct kvm_cpuid_entry2 *e, unsigne
 	st->entries = e;
 	st->nent = nent;
 	derive(v);
+	mezz_pv_cpuid_changed(v);
 	mezz_engine->cpuid_changed(v);
 	return 0;
 

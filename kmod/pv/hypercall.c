@@ -55,11 +55,17 @@ int mezz_pv_hypercall(struct mezz_vcpu *v)
 	case KVM_HC_VAPIC_POLL_IRQ:
 		return answer(v, is64, 0);
 	case KVM_HC_KICK_CPU:
+		if (!pv_offers(v, KVM_FEATURE_PV_UNHALT))
+			break;
 		mezz_pv_kick(v->vm, a1);
 		return answer(v, is64, 0);
 	case KVM_HC_SEND_IPI:
+		if (!pv_offers(v, KVM_FEATURE_PV_SEND_IPI))
+			break;
 		return answer(v, is64, mezz_pv_send_ipi(v->vm, a0, a1, a2, a3, is64));
 	case KVM_HC_SCHED_YIELD:
+		if (!pv_offers(v, KVM_FEATURE_PV_SCHED_YIELD))
+			break;
 		if (v->atomic)
 			return MEZZ_SLOW;
 		yield_to_vcpu(v, a0);
@@ -68,7 +74,6 @@ int mezz_pv_hypercall(struct mezz_vcpu *v)
 		if (v->atomic)
 			return MEZZ_SLOW;
 		return answer(v, is64, pv_clock_pairing(v, a0, a1));
-	default:
-		return answer(v, is64, -KVM_ENOSYS);
 	}
+	return answer(v, is64, -KVM_ENOSYS);
 }

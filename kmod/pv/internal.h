@@ -40,6 +40,9 @@ struct mezz_pv_vm {
  * @preempted: the guest's record may say that this vCPU is not running
  * @last_delay: the thread's time in run queues that was accounted
  * @clock_jiffies: when mezz_pv_update_clock() was called last
+ * @offered: KVM_FEATURE_ bits that the guest may use: all, or with @enforce what
+ *	its CPUID says
+ * @enforce: KVM_CAP_ENFORCE_PV_FEATURE_CPUID; stays over a reset
  */
 struct mezz_pv_vcpu {
 	u64 clock_msr, steal_msr, eoi_msr, poll_msr;
@@ -48,7 +51,15 @@ struct mezz_pv_vcpu {
 	bool preempted;
 	u64 last_delay;
 	unsigned long clock_jiffies;
+	u32 offered;
+	bool enforce;
 };
+
+/* May the guest use this KVM_FEATURE_ bit? */
+static inline bool pv_offers(struct mezz_vcpu *v, unsigned int feature)
+{
+	return v->pv->offered & BIT(feature);
+}
 
 /* clock.c */
 void pv_clock_init(struct mezz_pv_vm *p);

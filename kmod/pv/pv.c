@@ -11,6 +11,7 @@
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
 
+#include "cpu/cpu.h"
 #include "mmu/mmu.h"
 #include "pv/internal.h"
 #include "pv/pv.h"
@@ -40,6 +41,7 @@ int mezz_pv_create(struct mezz_vcpu *v)
 	if (!v->pv)
 		return -ENOMEM;
 	v->pv->poll_msr = 1;
+	v->pv->offered = ~0u;
 	return 0;
 }
 
@@ -51,8 +53,72 @@ void mezz_pv_destroy(struct mezz_vcpu *v)
 
 void mezz_pv_reset(struct mezz_vcpu *v)
 {
-	memset(v->pv, 0, sizeof(*v->pv));
-	v->pv->poll_msr = 1;
+	*v->pv = (struct mezz_pv_vcpu){
+		.poll_msr = 1,
+		.offered = v->pv->offered,
+		.enforce = v->pv->enforce,
+	};
+}
+
+/* The leaves of a hypervisor begin at a multiple of 0x100, with its signature. */
+static u32 cpuid_features(struct mezz_vcpu *v)
+{
+	const struct kvm_cpuid_entry2 *e;
+	u32 base;
+
+	for (base = KVM_CPUID_SIGNATURE; base < KVM_CPUID_SIGNATURE + 0x10000; base += 0x100) {
+		e = mezz_cpuid_find(v, base, 0);
+		if (!e || memcmp(&e->ebx, KVM_SIGNATURE, 12))
+			continue;
+		e = mezz_cpuid_find(v, base + KVM_CPUID_FEATURES - KVM_CPUID_SIGNATURE, 0);
+		return e ? e->eax : 0;
+	}
+	return 0;
+}
+
+void mezz_pv_cpuid_changed(struct mezz_vcpu *v)
+{
+	v->pv->offered = v->pv->enforce ? cpuid_features(v) : ~0u;
+}
+
+void mezz_pv_enforce(struct mezz_vcpu *v, bool on)
+{
+	v->pv->enforce = on;
+	mezz_pv_cpuid_changed(v);
+}
+
+/* The feature that an MSR belongs to; 32: no MSR of ours. */
+static unsigned int msr_feature(u32 msr)
+{
+	switch (msr) {
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_SYSTEM_TIME:
+		return KVM_FEATURE_CLOCKSOURCE;
+	case MSR_KVM_WALL_CLOCK_NEW:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		return KVM_FEATURE_CLOCKSOURCE2;
+	case MSR_KVM_STEAL_TIME:
+		return KVM_FEATURE_STEAL_TIME;
+	case MSR_KVM_PV_EOI_EN:
+		return KVM_FEATURE_PV_EOI;
+	case MSR_KVM_POLL_CONTROL:
+		return KVM_FEATURE_POLL_CONTROL;
+	case MSR_KVM_ASYNC_PF_EN:
+		return KVM_FEATURE_ASYNC_PF;
+	case MSR_KVM_ASYNC_PF_INT:
+	case MSR_KVM_ASYNC_PF_ACK:
+		return KVM_FEATURE_ASYNC_PF_INT;
+	default:
+		return 32;
+	}
+}
+
+/* 0, 1: #GP (which also user space gets), 2: not mine. */
+static int msr_access(struct mezz_vcpu *v, u32 msr)
+{
+	unsigned int feature = msr_feature(msr);
+
+	return feature == 32 ? 2 : !pv_offers(v, feature);
 }
 
 u32 mezz_pv_features(void)
@@ -74,6 +140,7 @@ long mezz_pv_cap(struct mezz_vm *vm, unsigned long cap)
 	switch (cap) {
 	case KVM_CAP_CLOCKSOURCE:
 	case KVM_CAP_KVMCLOCK_CTRL:
+	case KVM_CAP_ENFORCE_PV_FEATURE_CPUID:
 		return 1;
 	case KVM_CAP_ADJUST_CLOCK:
 		return KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
@@ -97,7 +164,10 @@ long mezz_pv_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg)
 int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 {
 	struct mezz_pv_vcpu *p = v->pv;
+	int r = msr_access(v, msr);
 
+	if (r)
+		return r;
 	switch (msr) {
 	case MSR_KVM_WALL_CLOCK:
 	case MSR_KVM_WALL_CLOCK_NEW:
@@ -129,7 +199,10 @@ int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 {
 	struct mezz_pv_vcpu *p = v->pv;
+	int r = msr_access(v, msr);
 
+	if (r)
+		return r;
 	switch (msr) {
 	case MSR_KVM_WALL_CLOCK:
 	case MSR_KVM_WALL_CLOCK_NEW:

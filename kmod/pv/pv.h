@@ -26,6 +26,10 @@ bool mezz_pv_wants_entry(struct mezz_vcpu *v);
 void mezz_pv_preempted(struct mezz_vcpu *v);
 /* [A] A section opens on another CPU than the last: is the clock still right? */
 void mezz_pv_migrated(struct mezz_vcpu *v);
+/* The guest's CPUID was set: what it offers may be all that is there. [P] */
+void mezz_pv_cpuid_changed(struct mezz_vcpu *v);
+/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID on or off. [P] */
+void mezz_pv_enforce(struct mezz_vcpu *v, bool on);
 /* PV MSRs (0x11, 0x12, 0x4b564d00-ff): 0, 1: #GP, 2: not mine. [S] */
 int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host);
 int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host);
