@@ -46,6 +46,16 @@ asm(".pushsection .text\n"
     "jmp guest_return\n"
     ".popsection\n");
 
+extern char guest_hlt[];
+
+asm(".pushsection .text\n"
+    ".globl g_sti_hlt_cli, guest_hlt\n"
+    "g_sti_hlt_cli: sti\n"
+    "guest_hlt: hlt\n"
+    "cli\n"
+    "ret\n"
+    ".popsection\n");
+
 /*
  * guest_user(): RDI the function, RSI its argument, RDX where RSP is kept, RCX the
  * stack in ring 3, R8 RFLAGS
@@ -91,6 +101,8 @@ void guest_trap(struct guest_regs *r)
 {
 	struct guest_cpu *cpu = g_cpu();
 
+	if (r->vector >= 32 && r->rip == (uintptr_t)guest_hlt)
+		r->rip++;
 	if (cpu->handler[r->vector]) {
 		cpu->irqs[r->vector]++;
 		cpu->handler[r->vector](r);
