@@ -130,6 +130,16 @@ static void unblock(struct mezz_vm *vm, u64 gfn)
 }
 
 /*
+ * An invalidation was under way when @seq had ended. Until another has: no
+ * longer, as they may overlap without end, nor against a signal.
+ */
+static void await_invalidation(struct mezz_mmu *mmu, unsigned long seq)
+{
+	wait_event_interruptible_timeout(mmu->inval_wait, READ_ONCE(mmu->inval_seq) != seq,
+					 HZ / 50 + 1);
+}
+
+/*
  * Where one may sleep. A fault that stays unsettled is FIXED all the same: the
  * guest repeats it, and the run loop looks for signals in between.
  */
@@ -137,13 +147,18 @@ static enum mezz_fault slow_fault(struct mezz_vm *vm, struct mezz_slot *slot, u6
 {
 	enum mezz_fault r = MEZZ_FAULT_FIXED;
 	u64 *spare = NULL;
+	unsigned long seq;
 	enum attempt t;
 	int i;
 
 	for (i = 0; i < MAX_ROUNDS && r == MEZZ_FAULT_FIXED; i++) {
+		/* Sampled first: an end after the attempt is not missed. */
+		seq = READ_ONCE(vm->mmu.inval_seq);
 		local_irq_disable();
 		t = try_map(vm, slot, gfn, write, &spare);
 		local_irq_enable();
+		if (t == TRY_BUSY)
+			await_invalidation(&vm->mmu, seq);
 		if (t == TRY_DONE || t == TRY_BUSY)
 			break;
 		if (t == TRY_NO_PAGE)

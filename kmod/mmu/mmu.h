@@ -33,6 +33,7 @@
 
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 #include <linux/kvm.h>
 
 struct kvm_enable_cap;
@@ -103,6 +104,9 @@ struct mezz_pt_format {
  * @inval_count: invalidations under way; with @lock
  * @inval_start: first HVA of those
  * @inval_end: last HVA + 1 of those
+ * @inval_seq: invalidations that have ended; with @lock, read without it as a hint
+ * @inval_wait: a fault that met an invalidation sleeps here for the next end of
+ *	one: whoever invalidates may need the CPU that the fault would spin on
  * @leaving: a slot that is in vm->slots no more but whose entries may still
  *	exist, so the notifier has to look at it too; with @lock
  * @nr_pages: what KVM_SET_NR_MMU_PAGES said; limits nothing
@@ -115,6 +119,8 @@ struct mezz_mmu {
 	u64 root_hpa;
 	unsigned long inval_count;
 	unsigned long inval_start, inval_end;
+	unsigned long inval_seq;
+	wait_queue_head_t inval_wait;
 	struct mezz_slot *leaving;
 	unsigned long nr_pages;
 	u64 manual_protect;

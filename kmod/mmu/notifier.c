@@ -85,7 +85,11 @@ static void range_end(struct mmu_notifier *mn, const struct mmu_notifier_range *
 
 	write_lock(&vm->mmu.lock);
 	vm->mmu.inval_count--;
+	vm->mmu.inval_seq++;
 	write_unlock(&vm->mmu.lock);
+	/* Full barrier, against the one in prepare_to_wait() of a fault. */
+	if (wq_has_sleeper(&vm->mmu.inval_wait))
+		wake_up_all(&vm->mmu.inval_wait);
 }
 
 /* Without accessed bits: gone is old, and what comes back was young. */
@@ -170,6 +174,7 @@ int mezz_mmu_init(struct mezz_vm *vm)
 {
 	int r = mezz_slots_init(vm);
 
+	init_waitqueue_head(&vm->mmu.inval_wait);
 	if (r)
 		return r;
 	r = mezz_pt_init(vm);
