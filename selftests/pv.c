@@ -469,10 +469,17 @@ static void flush_guest(uint64_t arg)
 	stop = 1;
 }
 
-static void pin(pthread_t thread, unsigned int cpu)
+static cpu_set_t allowed;
+
+/* To the @n-th of the CPUs that this program may use. */
+static void pin(pthread_t thread, unsigned int n)
 {
+	unsigned int cpu = 0;
 	cpu_set_t set;
 
+	for (;; cpu++)
+		if (CPU_ISSET(cpu, &allowed) && !n--)
+			break;
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	pthread_setaffinity_np(thread, sizeof(set), &set);
@@ -491,7 +498,7 @@ TEST(flush_when_preempted)
 
 	need(FEATURE_STEAL, "steal time");
 	need(FEATURE_TLB_FLUSH, "PV TLB flush");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) || CPU_COUNT(&allowed) < 2)
 		test_skip("it takes two CPUs");
 	v = add(vm, 0, flush_guest, 0);
 	frames[0] = vm_alloc(vm, 1);
