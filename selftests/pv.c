@@ -221,7 +221,7 @@ static void on_pv_eoi(struct guest_regs *r)
 	uint32_t was;
 
 	(void)r;
-	asm volatile("btr $0, %0; setc %b1" : "+m"(eoi_flag), "=q"(was) : : "cc");
+	asm volatile("btrl $0, %0; setc %b1" : "+m"(eoi_flag), "=q"(was) : : "cc");
 	if (was & 1)
 		skipped++;
 	else
@@ -275,6 +275,42 @@ TEST(pv_eoi)
 	v->on_exit = any_port;
 	vcpu_run(v);
 	test_note("%llu EOIs were saved", (unsigned long long)skipped);
+}
+
+/* A guest that goes down switches PV EOI off while an interrupt is in service. */
+static void on_irq_eoi_off(struct guest_regs *r)
+{
+	g_wrmsr(MSR_EOI, 0);
+	on_pv_eoi(r);
+}
+
+static void eoi_off_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+
+	(void)arg;
+	c->handler[0x50] = on_irq_eoi_off;
+	g_x2apic_enable();
+	for (unsigned int i = 1; i <= 10; i++) {
+		g_wrmsr(MSR_EOI, (uintptr_t)&eoi_flag | 1);
+		g_sti();
+		g_wrmsr(0x83f, 0x50);
+		G_CHECK(g_wait_for(&c->irqs[0x50], i, LIMIT));
+		g_cli();
+		for (unsigned int n = 0; n < 8; n++)
+			G_CHECK_EQ(g_rdmsr(MSR_X2APIC(APIC_ISR) + n), 0);
+	}
+}
+
+TEST(pv_eoi_switched_off)
+{
+	struct vm *vm = vm_new(VM_IRQCHIP);
+	struct vcpu *v;
+
+	need(FEATURE_EOI, "PV EOI");
+	v = add(vm, 0, eoi_off_guest, 0);
+	v->on_exit = any_port;
+	vcpu_run(v);
 }
 
 /* --- IPIs by hypercall --- */

@@ -85,6 +85,11 @@ void mezz_lapic_set_tscdeadline(struct mezz_vcpu *v, u64 tsc);
 void mezz_lapic_set_cr8(struct mezz_vcpu *v, unsigned int cr8);
 unsigned int mezz_lapic_get_cr8(struct mezz_vcpu *v);
 void mezz_lapic_eoi(struct mezz_vcpu *v);
+/*
+ * Take back the offer to signal an EOI in memory, or take the EOI if it was: before
+ * the word moves or goes away.
+ */
+void mezz_lapic_withdraw_pv_eoi(struct mezz_vcpu *v);
 /* The guest's TSC offset or ratio changed: re-arm the deadline timer. */
 void mezz_lapic_tsc_changed(struct mezz_vcpu *v);
 /* Pending INIT/SIPI: called outside the section; may change v->mp. */

@@ -114,6 +114,12 @@ void lapic_sync_pv_eoi(struct mezz_lapic *l)
 		lapic_do_eoi(l);
 }
 
+void mezz_lapic_withdraw_pv_eoi(struct mezz_vcpu *v)
+{
+	if (v->lapic)
+		lapic_sync_pv_eoi(v->lapic);
+}
+
 void mezz_lapic_eoi(struct mezz_vcpu *v)
 {
 	struct mezz_lapic *l = v->lapic;

@@ -46,6 +46,7 @@ struct mezz_pv_vm {
  */
 struct mezz_pv_vcpu {
 	u64 clock_msr, steal_msr, eoi_msr, poll_msr;
+	u64 eoi_gpa;	/* of the word that the last offer of a PV EOI is in */
 	bool write_wall;
 	bool stopped;
 	bool preempted;

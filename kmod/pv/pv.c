@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 
 #include "cpu/cpu.h"
+#include "irq/irq.h"
 #include "mmu/mmu.h"
 #include "pv/internal.h"
 #include "pv/pv.h"
@@ -222,6 +223,8 @@ int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 		/* A 32-bit word, naturally aligned. */
 		if (data & 2)
 			return 1;
+		/* The interrupt in service now is ended by whoever reads the old word. */
+		mezz_lapic_withdraw_pv_eoi(v);
 		p->eoi_msr = data;
 		return 0;
 	case MSR_KVM_POLL_CONTROL:
@@ -246,16 +249,12 @@ bool mezz_pv_eoi_enabled(struct mezz_vcpu *v)
 	return v->pv->eoi_msr & KVM_MSR_ENABLED;
 }
 
-static u64 eoi_gpa(struct mezz_vcpu *v)
-{
-	return v->pv->eoi_msr & ~3ull;
-}
-
 bool mezz_pv_eoi_set(struct mezz_vcpu *v)
 {
 	u8 val = KVM_PV_EOI_ENABLED;
 
-	return !mezz_guest_write(v, eoi_gpa(v), &val, 1);
+	v->pv->eoi_gpa = v->pv->eoi_msr & ~3ull;
+	return !mezz_guest_write(v, v->pv->eoi_gpa, &val, 1);
 }
 
 /* The guest clears the bit in place of an EOI. Only this vCPU touches the word. */
@@ -263,11 +262,11 @@ bool mezz_pv_eoi_test_clear(struct mezz_vcpu *v, bool *was_set)
 {
 	u8 val;
 
-	if (mezz_guest_read(v, eoi_gpa(v), &val, 1))
+	if (mezz_guest_read(v, v->pv->eoi_gpa, &val, 1))
 		return false;
 	*was_set = val & KVM_PV_EOI_ENABLED;
 	if (!*was_set)
 		return true;
 	val &= ~KVM_PV_EOI_MASK;
-	return !mezz_guest_write(v, eoi_gpa(v), &val, 1);
+	return !mezz_guest_write(v, v->pv->eoi_gpa, &val, 1);
 }
