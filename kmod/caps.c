@@ -77,6 +77,9 @@ long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		vm->triple_fault_event = cap.args[0];
 		break;
+	case KVM_CAP_X86_USER_SPACE_MSR:
+		r = mezz_msr_user_exits(vm, cap.args[0]);
+		break;
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		r = mezz_mmu_enable_manual_protect(vm, &cap);
 		break;

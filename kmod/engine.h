@@ -191,8 +191,11 @@ struct mezz_engine {
 	 */
 	int (*get_msr)(struct mezz_vcpu *v, u32 msr, u64 *data);
 	int (*set_msr)(struct mezz_vcpu *v, u32 msr, u64 data);
-	/* [S] Let the guest access @msr directly, or intercept it. */
-	void (*msr_intercept)(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+	/*
+	 * [P] Intercept @msr, one of direct_msrs, or let the guest access it. 0, or
+	 * -ENOMEM: nothing has changed.
+	 */
+	int (*msr_intercept)(struct mezz_vcpu *v, u32 msr, bool read, bool write);
 	/* [S] guest_debug, DR7 or the exception bitmap's inputs changed. */
 	void (*update_debug)(struct mezz_vcpu *v);
 	/* [S] v->tsc_offset or v->tsc_ratio changed. */
@@ -211,6 +214,8 @@ struct mezz_engine {
 	void (*dump)(struct mezz_vcpu *v);
 	/* [S] Does the hardware accept this CPUID bit set for guests? Data. */
 	void (*cpuid_mask)(u32 function, u32 index, u32 *regs);
+	/* MSRs that guests access directly unless msr_intercept says no; 0 ends. */
+	const u32 *direct_msrs;
 	/* MSRs (beyond the core's) to list in KVM_GET_MSR_INDEX_LIST; 0 ends. */
 	const u32 *msrs;
 	/* Three-byte hypercall instruction that guests find in place. */

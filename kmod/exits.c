@@ -82,15 +82,28 @@ int mezz_exit_hlt(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
+/* KVM_X86_SET_MSR_FILTER; few VMs have one. */
+static int msr_denied(struct mezz_vcpu *v, u32 msr, u32 access)
+{
+	if (likely(!rcu_access_pointer(v->vm->msr_filter)))
+		return 0;
+	return mezz_msr_filter_allows(v->vm, msr, access) ? 0 : MEZZ_MSR_FILTERED;
+}
+
 int mezz_exit_rdmsr(struct mezz_vcpu *v)
 {
 	int len = mezz_insn_len(v, OP_RDMSR, 2);
-	u64 data;
+	u32 msr = v->r[MEZZ_RCX];
+	u64 data = 0;
+	int bad;
 
 	if (unlikely(len <= 0))
 		return no_len(len);
-	if (mezz_get_msr(v, v->r[MEZZ_RCX], &data, false))
-		return gp(v);
+	bad = msr_denied(v, msr, KVM_MSR_FILTER_READ);
+	if (likely(!bad))
+		bad = mezz_get_msr(v, msr, &data, false);
+	if (unlikely(bad))
+		return mezz_msr_refused(v, bad, len, false, 0);
 	mezz_set_gpr(v, MEZZ_RAX, (u32)data);
 	mezz_set_gpr(v, MEZZ_RDX, data >> 32);
 	mezz_skip(v, len);
@@ -101,10 +114,16 @@ int mezz_exit_wrmsr(struct mezz_vcpu *v)
 {
 	int len = mezz_insn_len(v, OP_WRMSR, 2);
 
+	u32 msr = v->r[MEZZ_RCX];
+	int bad;
+
 	if (unlikely(len <= 0))
 		return no_len(len);
-	if (mezz_set_msr(v, v->r[MEZZ_RCX], edx_eax(v), false))
-		return gp(v);
+	bad = msr_denied(v, msr, KVM_MSR_FILTER_WRITE);
+	if (likely(!bad))
+		bad = mezz_set_msr(v, msr, edx_eax(v), false);
+	if (unlikely(bad))
+		return mezz_msr_refused(v, bad, len, true, edx_eax(v));
 	mezz_skip(v, len);
 	return MEZZ_RESUME;
 }

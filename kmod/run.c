@@ -161,6 +161,14 @@ static int slow_requests(struct mezz_vcpu *v)
 		run->eoi.vector = v->ioapic_eoi;
 		return MEZZ_USER;
 	}
+	if (test_and_clear_bit(MEZZ_REQ_MSR_FILTER, &v->requests)) {
+		int r = mezz_msr_filter_apply(v);
+
+		if (r) {
+			mezz_request(v, MEZZ_REQ_MSR_FILTER);
+			return r;
+		}
+	}
 	if (test_and_clear_bit(MEZZ_REQ_RELOAD_ROOT, &v->requests))
 		mezz_engine->set_root(v, v->vm->mmu.root_hpa);
 	if (test_and_clear_bit(MEZZ_REQ_CLOCK, &v->requests))
@@ -313,8 +321,9 @@ static void fill_run(struct mezz_vcpu *v)
 /* A vCPU that waits for INIT/SIPI: KVM_RUN sleeps, then says EAGAIN. */
 static long run_uninitialized(struct mezz_vcpu *v)
 {
+	/* As after an exit: what kvm_run says of the last one stays. */
 	if (mezz_immediate_exit(v->run))
-		return intr_exit(v);
+		return -EINTR;
 	block(v);
 	mezz_lapic_accept_events(v);
 	clear_bit(MEZZ_REQ_WAKE, &v->requests);
@@ -344,8 +353,9 @@ static long start_run(struct mezz_vcpu *v)
 	r = complete_exit(v);
 	if (r != MEZZ_RESUME)
 		goto out;
+	/* Completing an exit this way leaves its reason for user space to read. */
 	if (mezz_immediate_exit(run)) {
-		r = intr_exit(v);
+		r = -EINTR;
 		goto out;
 	}
 	if (mezz_pv_wants_entry(v))

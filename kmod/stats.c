@@ -167,7 +167,7 @@ int mezz_vm_stats_fd(struct mezz_vm *vm)
 {
 	char id[ID_SIZE];
 
-	snprintf(id, sizeof(id), "mezz-%u", vm->serial);
+	snprintf(id, sizeof(id), "kvm-%u", vm->serial);
 	/* Pages in use go up and down: the first four. */
 	return open_stats(build(id, vm_names, MEZZ_NR_VM_STATS, 0, 4), vm, vm->stat,
 			  "mezz-vm-stats");
@@ -177,7 +177,7 @@ int mezz_vcpu_stats_fd(struct mezz_vcpu *v)
 {
 	char id[ID_SIZE];
 
-	snprintf(id, sizeof(id), "mezz-%u/vcpu-%d", v->vm->serial, v->id);
+	snprintf(id, sizeof(id), "kvm-%u/vcpu-%d", v->vm->serial, v->id);
 	return open_stats(build(id, vcpu_names, MEZZ_NR_VCPU_STATS, 0, 0), v->vm, v->stat,
 			  "mezz-vcpu-stats");
 }

@@ -61,6 +61,7 @@ enum mezz_request {
 	MEZZ_REQ_TRIPLE_FAULT,	/* KVM_EXIT_SHUTDOWN */
 	MEZZ_REQ_IOAPIC_EOI,	/* KVM_EXIT_IOAPIC_EOI, vector in ioapic_eoi */
 	MEZZ_REQ_WAKE,		/* leave the guest: mp_state or SIPI changed */
+	MEZZ_REQ_MSR_FILTER,	/* intercept what the VM's new filter denies */
 	MEZZ_REQ_RELOAD_ROOT,	/* second-stage root was replaced */
 	MEZZ_REQ_DEAD,		/* the VM is broken or dying: KVM_RUN gives EIO */
 	MEZZ_NR_REQS

@@ -91,6 +91,7 @@ static void destroy_vm(struct kref *ref)
 	mezz_pv_vm_destroy(vm);
 	if (mezz_engine->vm_destroy)
 		mezz_engine->vm_destroy(vm);
+	mezz_msr_vm_destroy(vm);
 	cleanup_srcu_struct(&vm->srcu);
 	mmdrop(vm->mm);
 	kfree(vm);

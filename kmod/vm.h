@@ -32,6 +32,7 @@
 #define MEZZ_MAX_VCPU_ID 256	/* xAPIC IDs, exclusive */
 
 struct mezz_irq_vm;
+struct mezz_msr_filter;
 struct mezz_pv_vm;
 struct mezz_vcpu;
 
@@ -72,6 +73,8 @@ struct mezz_vm {
 	u32 bsp_id;			/* KVM_SET_BOOT_CPU_ID */
 	u32 tsc_khz;			/* default of new vCPUs */
 	struct mezz_tsc_sync tsc;
+	struct mezz_msr_filter __rcu *msr_filter;	/* SRCU; cpu/msr_user.c */
+	u32 msr_exits;			/* KVM_MSR_EXIT_REASON_* that leave to user space */
 	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
 	bool exception_payload;		/* KVM_CAP_EXCEPTION_PAYLOAD enabled */
 	bool triple_fault_event;	/* KVM_CAP_X86_TRIPLE_FAULT_EVENT enabled */

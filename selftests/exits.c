@@ -238,6 +238,69 @@ TEST(msr_filter)
 	CHECK_ERR(ioctl(v->vm->fd, KVM_X86_SET_MSR_FILTER, &filter), EINVAL);
 }
 
+static void msr_filter_exit_guest(uint64_t arg)
+{
+	uint64_t value;
+
+	(void)arg;
+	G_CHECK_EQ(g_try_rdmsr(MSR_LSTAR, &value), NO_FAULT);
+	G_CHECK_EQ(value, 0x1234);
+	G_CHECK_EQ(g_try_wrmsr(0x277, 0x0202020202020202), 13);
+	/* What no range names is denied, but for the x2APIC's registers. */
+	G_CHECK_EQ(g_try_rdmsr(MSR_EFER, &value), 13);
+}
+
+/* A filter that is older than the vCPU, and that asks user space. */
+TEST(msr_filter_exit)
+{
+	uint8_t none = 0, all = 1;
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
+				      .args = { KVM_MSR_EXIT_REASON_FILTER |
+						KVM_MSR_EXIT_REASON_INVAL } };
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_DENY,
+		.ranges = { { KVM_MSR_FILTER_READ, 1, MSR_LSTAR, &none },
+			    { KVM_MSR_FILTER_WRITE, 1, 0x277, &all } },
+	};
+	static const struct {
+		unsigned int exit, index, reason, error;
+	} expected[] = {
+		{ KVM_EXIT_X86_RDMSR, MSR_LSTAR, KVM_MSR_EXIT_REASON_FILTER, 0 },
+		{ KVM_EXIT_X86_WRMSR, 0x277, KVM_MSR_EXIT_REASON_INVAL, 1 },
+		{ KVM_EXIT_X86_RDMSR, MSR_EFER, KVM_MSR_EXIT_REASON_FILTER, 1 },
+	};
+	struct vm *vm;
+	struct vcpu *v;
+
+	if (dev_cap(KVM_CAP_X86_MSR_FILTER) <= 0)
+		test_skip("no KVM_CAP_X86_MSR_FILTER");
+	vm = vm_new(0);
+	vm_ioctl(vm, KVM_X86_SET_MSR_FILTER, &filter);
+	vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
+	v = vcpu_new(vm, 0);
+	vcpu_long_mode(v, msr_filter_exit_guest, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		CHECK_EQ(vcpu_run_raw(v), expected[i].exit);
+		CHECK_EQ(v->run->msr.index, expected[i].index);
+		CHECK_EQ(v->run->msr.reason, expected[i].reason);
+		v->run->msr.data = 0x1234;
+		v->run->msr.error = expected[i].error;
+	}
+	vcpu_run(v);
+	cap.args[0] = 0x80;
+	CHECK_ERR(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+	filter.ranges[0].flags = 0;
+	CHECK_ERR(ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter), EINVAL);
+	filter.ranges[0].flags = 4;
+	CHECK_ERR(ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter), EINVAL);
+	filter.ranges[0].flags = KVM_MSR_FILTER_READ;
+	filter.ranges[0].nmsrs = KVM_MSR_FILTER_MAX_BITMAP_SIZE * 8 + 1;
+	CHECK_ERR(ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter), EINVAL);
+	filter.ranges[0].nmsrs = 1;
+	filter.ranges[0].bitmap = NULL;
+	CHECK_ERR(ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter), EFAULT);
+}
+
 /* --- MMIO --- */
 
 static void mmio_guest(uint64_t arg)

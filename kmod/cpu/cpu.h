@@ -50,9 +50,41 @@ int mezz_set_xcr0(struct mezz_vcpu *v, u64 val);
 int mezz_set_dr(struct mezz_vcpu *v, unsigned int n, u64 val);	/* 1: #GP, 2: #UD */
 int mezz_get_dr(struct mezz_vcpu *v, unsigned int n, u64 *val);
 
-/* [S] RDMSR/WRMSR. @host: by an ioctl, so no guest policy. 0, or 1: #GP. */
+/* Why an MSR access is refused: each is #GP for the guest, unless user space asked. */
+enum mezz_msr_refusal {
+	MEZZ_MSR_INVALID = 1,	/* not this value, or not for this guest */
+	MEZZ_MSR_UNKNOWN = 2,	/* there is no such MSR */
+	MEZZ_MSR_FILTERED = 3,	/* KVM_X86_SET_MSR_FILTER says no */
+};
+
+/*
+ * [S] RDMSR/WRMSR. @host: by an ioctl, so no guest policy. 0, or enum
+ * mezz_msr_refusal; then nothing has changed.
+ */
 int mezz_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host);
 int mezz_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host);
+
+/* [S] May the guest do this? @access: KVM_MSR_FILTER_READ or _WRITE. SRCU read side. */
+bool mezz_msr_filter_allows(struct mezz_vm *vm, u32 msr, u32 access);
+/**
+ * mezz_msr_filter_apply() - intercept what the VM's filter denies
+ * @v: the vCPU
+ * Context: [P], SRCU read side held. Return: 0 or -ENOMEM.
+ */
+int mezz_msr_filter_apply(struct mezz_vcpu *v);
+/**
+ * mezz_msr_refused() - #GP, or the exit that user space asked for
+ * @v: the vCPU; RIP at the instruction
+ * @why: enum mezz_msr_refusal
+ * @len: length of the instruction
+ * @write: WRMSR
+ * @data: the value to write
+ * Return: MEZZ_RESUME or MEZZ_USER
+ */
+int mezz_msr_refused(struct mezz_vcpu *v, int why, unsigned int len, bool write, u64 data);
+/* KVM_CAP_X86_USER_SPACE_MSR: @reasons are KVM_MSR_EXIT_REASON_*. 0 or -EINVAL. */
+long mezz_msr_user_exits(struct mezz_vm *vm, u64 reasons);
+void mezz_msr_vm_destroy(struct mezz_vm *vm);
 
 /* [S] The guest's TSC now (or at host TSC @host). */
 u64 mezz_guest_tsc(struct mezz_vcpu *v, u64 host);
@@ -70,7 +102,7 @@ long mezz_cpu_vcpu_ioctl(struct mezz_vcpu *v, unsigned int cmd, unsigned long ar
  * GET/HAS_DEVICE_ATTR.
  */
 long mezz_cpu_sys_ioctl(unsigned int cmd, unsigned long arg);
-/* VM ioctls: SET/GET_TSC_KHZ. */
+/* VM ioctls: SET/GET_TSC_KHZ, X86_SET_MSR_FILTER. */
 long mezz_cpu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
 long mezz_cpu_cap(struct mezz_vm *vm, unsigned long cap);	/* -1: not mine */
 /* KVM_CAP_SYNC_REGS: copy between kvm_run->s.regs and the vCPU. [S] */

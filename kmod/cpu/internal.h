@@ -116,6 +116,7 @@ struct mezz_cpu_state {
 
 	u64 mcg_cap, mcg_status, mcg_ctl;
 	u64 mce[4 * MEZZ_MCE_BANKS];		/* CTL, STATUS, ADDR, MISC of each bank */
+	bool msr_filtered;	/* the permission map once followed a filter */
 };
 
 /* Feature words of the supported table. */
@@ -170,6 +171,8 @@ int mezz_msr_list_setup(void);
 void mezz_msr_list_teardown(void);
 /* Value of an MSR that describes the host's features. 0, or 1: it is none. */
 int mezz_msr_feature(u32 msr, u64 *data);
+/* KVM_X86_SET_MSR_FILTER (msr_user.c). */
+long mezz_msr_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, const void __user *argp);
 long mezz_msr_vcpu_ioctl(struct mezz_vcpu *v, unsigned int cmd, void __user *argp);
 long mezz_msr_sys_ioctl(unsigned int cmd, void __user *argp);
 

@@ -219,7 +219,9 @@ long mezz_cpu_sys_ioctl(unsigned int cmd, unsigned long arg)
 
 long mezz_cpu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg)
 {
-	return mezz_tsc_vm_ioctl(vm, cmd, arg);
+	long r = mezz_msr_vm_ioctl(vm, cmd, (void __user *)arg);
+
+	return r == -ENOIOCTLCMD ? mezz_tsc_vm_ioctl(vm, cmd, arg) : r;
 }
 
 long mezz_cpu_cap(struct mezz_vm *vm, unsigned long cap)
@@ -237,6 +239,8 @@ long mezz_cpu_cap(struct mezz_vm *vm, unsigned long cap)
 	case KVM_CAP_SREGS2:
 	case KVM_CAP_SYS_ATTRIBUTES:
 	case KVM_CAP_VCPU_ATTRIBUTES:
+	case KVM_CAP_X86_USER_SPACE_MSR:
+	case KVM_CAP_X86_MSR_FILTER:
 		return 1;
 	case KVM_CAP_XSAVE:
 	case KVM_CAP_XCRS:

@@ -35,7 +35,7 @@
 #define MCE_LAST		(MSR_IA32_MC0_CTL + 4 * MEZZ_MCE_BANKS - 1)
 
 /* What an access came to. */
-enum { DONE = 0, FAULT = 1, NOT_MINE = 2 };
+enum { DONE = 0, FAULT = MEZZ_MSR_INVALID, NOT_MINE = MEZZ_MSR_UNKNOWN };
 
 /* --- MSRs without meaning --- */
 
@@ -218,7 +218,7 @@ static noinline int get_rest(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 		return r;
 	in = find_inert(msr);
 	if (!in)
-		return FAULT;
+		return MEZZ_MSR_UNKNOWN;
 	*data = in->value;
 	return DONE;
 }
@@ -444,7 +444,7 @@ static noinline int set_rest(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 		return r;
 	in = find_inert(msr);
 	if (!in)
-		return FAULT;
+		return MEZZ_MSR_UNKNOWN;
 	return in->write || (host && data == in->value) ? DONE : FAULT;
 }
 

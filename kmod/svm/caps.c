@@ -311,6 +311,7 @@ const struct mezz_engine mezz_svm_engine = {
 	.exit_info = svm_exit_info,
 	.dump = svm_dump,
 	.cpuid_mask = svm_cpuid_mask,
+	.direct_msrs = svm_direct_msrs,
 	.msrs = svm_msrs,
 	.hypercall = { 0x0f, 0x01, 0xd9 },	/* VMMCALL */
 };

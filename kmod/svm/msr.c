@@ -35,10 +35,10 @@ u64 svm_msrpm_pa;
 static struct page *shared_msrpm;
 
 /* Switched by VMLOAD and VMSAVE, any value that the CPU accepts is harmless. */
-static const u32 direct[] = {
+const u32 svm_direct_msrs[] = {
 	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
 	MSR_FS_BASE, MSR_GS_BASE,
-	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, 0
 };
 
 /* MSRs for KVM_GET_MSR_INDEX_LIST, with room for two conditional ones and the end. */
@@ -93,8 +93,8 @@ int svm_msr_setup(void)
 		return -ENOMEM;
 	map = page_address(shared_msrpm);
 	memset(map, 0xff, MSRPM_SIZE);
-	for (i = 0; i < ARRAY_SIZE(direct); i++)
-		permit(map, direct[i], false, false);
+	for (i = 0; svm_direct_msrs[i]; i++)
+		permit(map, svm_direct_msrs[i], false, false);
 	svm_msrpm_pa = svm_pa(shared_msrpm);
 	return 0;
 }
@@ -113,22 +113,20 @@ void svm_msr_destroy(struct svm_vcpu *svm)
 	svm->msrpm = NULL;
 }
 
-/* Without memory for a map of its own, the vCPU goes on with more exits. */
-void svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
+int svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
 {
 	struct svm_vcpu *svm = to_svm(v);
 
 	if (!svm->msrpm) {
-		gfp_t gfp = v->atomic ? GFP_ATOMIC | __GFP_NOWARN : GFP_KERNEL_ACCOUNT;
-
-		svm->msrpm = alloc_pages(gfp, MSRPM_ORDER);
+		svm->msrpm = alloc_pages(GFP_KERNEL_ACCOUNT, MSRPM_ORDER);
 		if (!svm->msrpm)
-			return;
+			return -ENOMEM;
 		memcpy(page_address(svm->msrpm), page_address(shared_msrpm), MSRPM_SIZE);
 		svm->vmcb->c.msrpm_pa = svm_pa(svm->msrpm);
 	}
 	permit(page_address(svm->msrpm), msr, read, write);
 	svm_unclean(svm, SVM_CLEAN_IOPM);
+	return 0;
 }
 
 /* --- values --- */

@@ -469,7 +469,8 @@ void svm_msr_reset(struct svm_vcpu *svm, bool init);
 void svm_msr_destroy(struct svm_vcpu *svm);
 int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
-void svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+int svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+extern const u32 svm_direct_msrs[];
 extern u32 svm_msrs[];	/* filled by svm_msr_list(), ends with 0 */
 void svm_msr_list(void);
 

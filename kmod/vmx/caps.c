@@ -440,6 +440,7 @@ const struct mezz_engine mezz_vmx_engine = {
 	.exit_info = vmx_exit_info,
 	.dump = vmx_dump,
 	.cpuid_mask = vmx_cpuid_mask,
+	.direct_msrs = vmx_direct_msrs,
 	.msrs = vmx_msrs,
 	.hypercall = { 0x0f, 0x01, 0xc1 },	/* VMCALL */
 };

@@ -33,9 +33,9 @@
 u64 vmx_msr_bitmap_pa;
 static struct page *shared_bitmap;
 
-static const u32 direct[] = {
+const u32 vmx_direct_msrs[] = {
 	MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE,
-	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, 0
 };
 
 /* MSRs for KVM_GET_MSR_INDEX_LIST, with room for two conditional ones and the end. */
@@ -89,8 +89,8 @@ int vmx_msr_setup(void)
 		return -ENOMEM;
 	map = page_address(shared_bitmap);
 	memset(map, 0xff, PAGE_SIZE);
-	for (i = 0; i < ARRAY_SIZE(direct); i++)
-		permit(map, direct[i], false, false);
+	for (i = 0; vmx_direct_msrs[i]; i++)
+		permit(map, vmx_direct_msrs[i], false, false);
 	vmx_msr_bitmap_pa = page_to_phys(shared_bitmap);
 	return 0;
 }
@@ -109,21 +109,19 @@ void vmx_msr_destroy(struct vmx_vcpu *vmx)
 	vmx->msr_bitmap = NULL;
 }
 
-/* Without memory for a bitmap of its own, the vCPU goes on with more exits. */
-void vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
+int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
 
 	if (!vmx->msr_bitmap) {
-		gfp_t gfp = v->atomic ? GFP_ATOMIC | __GFP_NOWARN : GFP_KERNEL_ACCOUNT;
-
-		vmx->msr_bitmap = alloc_page(gfp);
+		vmx->msr_bitmap = alloc_page(GFP_KERNEL_ACCOUNT);
 		if (!vmx->msr_bitmap)
-			return;
+			return -ENOMEM;
 		memcpy(page_address(vmx->msr_bitmap), page_address(shared_bitmap), PAGE_SIZE);
 		vmx_write(vmx, VMCS_MSR_BITMAP, page_to_phys(vmx->msr_bitmap));
 	}
 	permit(page_address(vmx->msr_bitmap), msr, read, write);
+	return 0;
 }
 
 /* --- values --- */

@@ -300,7 +300,8 @@ void vmx_msr_reset(struct vmx_vcpu *vmx, bool init);
 void vmx_msr_destroy(struct vmx_vcpu *vmx);
 int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
-void vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+extern const u32 vmx_direct_msrs[];
 extern u32 vmx_msrs[];		/* filled by vmx_msr_list(), ends with 0 */
 void vmx_msr_list(void);
 
