@@ -32,6 +32,14 @@
 /* The section ended without an exit to settle. Never leaves this file. */
 #define SECTION_OVER	3
 
+/*
+ * Exits of one section at most. Hardware ends the guest for each interrupt of the
+ * host, so this should not be needed; but Bochs (2.7) has none for a guest with
+ * IF = 0 that exits again after one or two instructions, and a CPU that never
+ * takes interrupts is a high price for trusting an emulator or an erratum.
+ */
+#define SECTION_EXITS	256
+
 int mezz_internal_error(struct mezz_vcpu *v, u32 suberror, const u64 *data, unsigned int n)
 {
 	struct kvm_run *run = v->run;
@@ -66,6 +74,7 @@ static int section_requests(struct mezz_vcpu *v)
  */
 static int run_section(struct mezz_vcpu *v)
 {
+	unsigned int left = SECTION_EXITS;
 	const struct mezz_exit *e;
 	int r;
 
@@ -101,6 +110,8 @@ static int run_section(struct mezz_vcpu *v)
 		v->stat[e->stat]++;
 		trace_mezz_exit(v);
 		r = e->atomic ? e->handler(v) : MEZZ_SLOW;
+		if (unlikely(!--left) && r == MEZZ_RESUME)
+			r = SECTION_OVER;
 	} while (likely(r == MEZZ_RESUME));
 
 	mezz_engine->unload(v);
