@@ -15,6 +15,9 @@
 #include "pv/pv.h"
 #include "vcpu.h"
 
+/* Instructions that may stay with the guest. C-state MSRs and MWAIT always exit. */
+#define NO_EXITS	(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE)
+
 /* Capabilities of the run loop and of the objects themselves. */
 static long own_cap(unsigned long cap)
 {
@@ -40,6 +43,8 @@ static long own_cap(unsigned long cap)
 		return MEZZ_MAX_VCPUS;
 	case KVM_CAP_MAX_VCPU_ID:
 		return MEZZ_MAX_VCPU_ID;
+	case KVM_CAP_X86_DISABLE_EXITS:
+		return NO_EXITS;
 	default:
 		return -1;
 	}
@@ -60,6 +65,24 @@ long mezz_check_extension(struct mezz_vm *vm, unsigned long cap)
 	return r < 0 ? 0 : r;
 }
 
+/* Bits that are valid but not offered are ignored, as in-tree KVM does. */
+static long disable_exits(struct mezz_vm *vm, u64 exits)
+{
+	if (exits & ~(u64)KVM_X86_DISABLE_VALID_EXITS)
+		return -EINVAL;
+	vm->disabled_exits |= exits & NO_EXITS;
+	return 0;
+}
+
+/* vm->lock held. It can be set once. */
+static long limit_vcpu_id(struct mezz_vm *vm, u64 max)
+{
+	if (max > MEZZ_MAX_VCPU_ID || (vm->max_vcpu_id && vm->max_vcpu_id != max))
+		return -EINVAL;
+	vm->max_vcpu_id = max;
+	return 0;
+}
+
 long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 {
 	struct kvm_enable_cap cap;
@@ -76,6 +99,19 @@ long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 		break;
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		vm->triple_fault_event = cap.args[0];
+		break;
+	case KVM_CAP_DIRTY_LOG_RING:
+	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
+		r = mezz_ring_enable(vm, cap.args[0]);
+		break;
+	case KVM_CAP_X86_DISABLE_EXITS:
+		r = disable_exits(vm, cap.args[0]);
+		break;
+	case KVM_CAP_MAX_VCPU_ID:
+		r = limit_vcpu_id(vm, cap.args[0]);
+		break;
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		vm->hide_platform_info = !cap.args[0];
 		break;
 	case KVM_CAP_X86_USER_SPACE_MSR:
 		r = mezz_msr_user_exits(vm, cap.args[0]);

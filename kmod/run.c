@@ -172,6 +172,14 @@ static int slow_requests(struct mezz_vcpu *v)
 		run->eoi.vector = v->ioapic_eoi;
 		return MEZZ_USER;
 	}
+	if (test_bit(MEZZ_REQ_RING_FULL, &v->requests)) {
+		/* Asked again by the next KVM_RUN, until there is room. */
+		if (mezz_ring_full(v)) {
+			run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
+			return MEZZ_USER;
+		}
+		clear_bit(MEZZ_REQ_RING_FULL, &v->requests);
+	}
 	if (test_and_clear_bit(MEZZ_REQ_MSR_FILTER, &v->requests)) {
 		int r = mezz_msr_filter_apply(v);
 

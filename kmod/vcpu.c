@@ -61,6 +61,7 @@ void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
 
 void mezz_vcpu_free(struct mezz_vcpu *v)
 {
+	mezz_ring_free(v);
 	mezz_lapic_destroy(v);
 	mezz_pv_destroy(v);
 	mezz_emul_destroy(v);
@@ -104,6 +105,8 @@ static int init_vcpu(struct mezz_vcpu *v)
 	if (!v->run || !v->pio_data)
 		return -ENOMEM;
 	r = mezz_cpu_create(v);
+	if (!r)
+		r = mezz_ring_alloc(v);
 	if (!r)
 		r = mezz_fpu_alloc(v);
 	if (!r)
@@ -150,7 +153,8 @@ static vm_fault_t vcpu_fault(struct vm_fault *vmf)
 		page = mezz_coalesced_page(v->vm);
 		break;
 	default:
-		page = NULL;
+		page = vmf->pgoff < KVM_DIRTY_LOG_PAGE_OFFSET ? NULL :
+		       mezz_ring_page(v, vmf->pgoff - KVM_DIRTY_LOG_PAGE_OFFSET);
 	}
 	if (!page)
 		return VM_FAULT_SIGBUS;
@@ -165,6 +169,14 @@ static const struct vm_operations_struct vcpu_vm_ops = {
 
 static int vcpu_mmap(struct file *f, struct vm_area_struct *vma)
 {
+	struct mezz_vcpu *v = f->private_data;
+	unsigned long ring = KVM_DIRTY_LOG_PAGE_OFFSET;
+
+	/* The ring is for sharing data. */
+	if (vma->vm_pgoff + vma_pages(vma) > ring &&
+	    vma->vm_pgoff < ring + (v->vm->ring_size >> PAGE_SHIFT) &&
+	    ((vma->vm_flags & VM_EXEC) || !(vma->vm_flags & VM_SHARED)))
+		return -EINVAL;
 	vma->vm_ops = &vcpu_vm_ops;
 	return 0;
 }
@@ -300,6 +312,11 @@ int mezz_vm_create_vcpu(struct mezz_vm *vm, unsigned long id)
 	mutex_lock(&vm->lock);
 	r = -EINVAL;
 	if (vm->nr_vcpus == MEZZ_MAX_VCPUS)
+		goto out;
+	/* The first vCPU settles the limit. */
+	if (!vm->max_vcpu_id)
+		vm->max_vcpu_id = MEZZ_MAX_VCPU_ID;
+	if (id >= vm->max_vcpu_id)
 		goto out;
 	r = -EEXIST;
 	if (id_taken(vm, id))

@@ -61,6 +61,7 @@ enum mezz_request {
 	MEZZ_REQ_TRIPLE_FAULT,	/* KVM_EXIT_SHUTDOWN */
 	MEZZ_REQ_IOAPIC_EOI,	/* KVM_EXIT_IOAPIC_EOI, vector in ioapic_eoi */
 	MEZZ_REQ_WAKE,		/* leave the guest: mp_state or SIPI changed */
+	MEZZ_REQ_RING_FULL,	/* KVM_EXIT_DIRTY_RING_FULL, while it is */
 	MEZZ_REQ_MSR_FILTER,	/* intercept what the VM's new filter denies */
 	MEZZ_REQ_RELOAD_ROOT,	/* second-stage root was replaced */
 	MEZZ_REQ_DEAD,		/* the VM is broken or dying: KVM_RUN gives EIO */
@@ -92,6 +93,18 @@ struct mezz_events {
 	bool nmi_injected;
 	u8 insn_len;			/* of INT n, INT3, INTO to repeat */
 	unsigned int nmi_pending;	/* 0..2 */
+};
+
+/**
+ * struct mezz_ring - a vCPU's dirty ring (mmu/ring.c)
+ * @gfns: entries, mapped by user space too; NULL without KVM_CAP_DIRTY_LOG_RING
+ * @size: how many, a power of two
+ * @head: entries written; the vCPU mutex
+ * @tail: entries that are free again; vm->slots_lock
+ */
+struct mezz_ring {
+	struct kvm_dirty_gfn *gfns;
+	u32 size, head, tail;
 };
 
 struct mezz_lapic;
@@ -156,6 +169,7 @@ struct mezz_vcpu {
 	u64 complete_rip;		/* RIP at that exit: skipped only if unchanged */
 	u64 complete_next_rip;
 	unsigned int complete_size;	/* bytes; kvm_run is not to be trusted */
+	struct mezz_ring ring;
 	struct page *run_page;
 	void *pio_data;			/* second page of the vCPU mapping */
 };

@@ -76,6 +76,9 @@ struct mezz_vm {
 	struct mezz_msr_filter __rcu *msr_filter;	/* SRCU; cpu/msr_user.c */
 	u32 msr_exits;			/* KVM_MSR_EXIT_REASON_* that leave to user space */
 	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
+	u32 ring_size;			/* bytes of a vCPU's dirty ring, 0: dirty bitmaps */
+	u32 max_vcpu_id;		/* exclusive; KVM_CAP_MAX_VCPU_ID, 0: not set */
+	bool hide_platform_info;	/* KVM_CAP_MSR_PLATFORM_INFO disabled */
 	bool exception_payload;		/* KVM_CAP_EXCEPTION_PAYLOAD enabled */
 	bool triple_fault_event;	/* KVM_CAP_X86_TRIPLE_FAULT_EVENT enabled */
 	bool dead;			/* destroyed by an unrecoverable error */

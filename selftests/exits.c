@@ -4,6 +4,8 @@
  * hypercalls, control registers, shutdown, and instructions that nobody can
  * emulate. What MMIO instructions do exactly is emulate.c's part.
  */
+#include <signal.h>
+#include <sys/time.h>
 #include "test.h"
 
 /* --- CPUID --- */
@@ -299,6 +301,62 @@ TEST(msr_filter_exit)
 	filter.ranges[0].nmsrs = 1;
 	filter.ranges[0].bitmap = NULL;
 	CHECK_ERR(ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter), EFAULT);
+}
+
+/* --- exits that are switched off --- */
+
+static void native_hlt_guest(uint64_t arg)
+{
+	(void)arg;
+	asm volatile("cli\n1: hlt\n   jmp 1b");
+}
+
+static void nothing(int number)
+{
+	(void)number;
+}
+
+/* A guest that keeps its HLT leaves only by a signal, once it is told so. */
+TEST(hlt_without_exit)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS, .args = { 0x10 } };
+	struct itimerval often = { { 0, 20000 }, { 0, 20000 } };
+	struct sigaction act = { .sa_handler = nothing };
+	struct vm *vm;
+	struct vcpu *v = vm_with_guest(0, native_hlt_guest, 0);
+
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_HLT);
+	if (!(dev_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		test_skip("no KVM_X86_DISABLE_EXITS_HLT");
+	vm = vm_new(0);
+	CHECK_ERR(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+	cap.args[0] = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
+	vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
+	v = vcpu_new(vm, 0);
+	vcpu_long_mode(v, native_hlt_guest, 0);
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 3; i++)
+		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+}
+
+static void platform_info_guest(uint64_t arg)
+{
+	uint64_t value;
+
+	G_CHECK_EQ(g_try_rdmsr(0xce, &value), arg ? NO_FAULT : 13);
+}
+
+TEST(platform_info)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_MSR_PLATFORM_INFO };
+	struct vcpu *v;
+
+	CHECK_EQ(dev_cap(KVM_CAP_MSR_PLATFORM_INFO), 1);
+	vcpu_run(vm_with_guest(0, platform_info_guest, 1));
+	v = vm_with_guest(0, platform_info_guest, 0);
+	vm_ioctl(v->vm, KVM_ENABLE_CAP, &cap);
+	vcpu_run(v);
 }
 
 /* --- MMIO --- */

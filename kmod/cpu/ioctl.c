@@ -241,6 +241,7 @@ long mezz_cpu_cap(struct mezz_vm *vm, unsigned long cap)
 	case KVM_CAP_VCPU_ATTRIBUTES:
 	case KVM_CAP_X86_USER_SPACE_MSR:
 	case KVM_CAP_X86_MSR_FILTER:
+	case KVM_CAP_MSR_PLATFORM_INFO:
 		return 1;
 	case KVM_CAP_XSAVE:
 	case KVM_CAP_XCRS:

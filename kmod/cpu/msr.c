@@ -143,6 +143,8 @@ static int get_core(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 	struct mezz_cpu_state *st = v->cpu_state;
 	const u64 *p = stored(st, msr);
 
+	if (unlikely(v->vm->hide_platform_info) && msr == MSR_PLATFORM_INFO && !host)
+		return FAULT;
 	if (p) {
 		*data = *p;
 		return DONE;

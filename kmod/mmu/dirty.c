@@ -21,7 +21,7 @@
 #include <linux/uaccess.h>
 
 #include "mmu/table.h"
-#include "vm.h"
+#include "vcpu.h"
 
 /* Words of the bitmap (of 64 pages each) for which mmu.lock is held at once. */
 #define CHUNK	256ul
@@ -36,7 +36,7 @@ int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot)
 	slot->dirty = kvcalloc(words(slot->npages), 2 * sizeof(long), GFP_KERNEL_ACCOUNT);
 	if (!slot->dirty)
 		return -ENOMEM;
-	if (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)
+	if (!vm->ring_size && (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET))
 		bitmap_set(slot->dirty, 0, slot->npages);
 	return 0;
 }
@@ -47,11 +47,11 @@ void mezz_dirty_free(struct mezz_slot *slot)
 	slot->dirty = NULL;
 }
 
-void mezz_mark_dirty(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn)
+void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn)
 {
 	/* A locked operation even if it is set: the data goes first. */
-	if (slot->dirty)
-		set_bit(gfn - slot->gfn, slot->dirty);
+	if (slot->dirty && !test_and_set_bit(gfn - slot->gfn, slot->dirty) && v->ring.gfns)
+		mezz_ring_push(v, slot, gfn);
 }
 
 /* Large mappings go; they come back as 4 KiB ones. */
@@ -136,6 +136,8 @@ long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp)
 
 	if (copy_from_user(&log, argp, sizeof(log)))
 		return -EFAULT;
+	if (vm->ring_size)
+		return -ENXIO;
 	mutex_lock(&vm->slots_lock);
 	r = get_log(vm, &log);
 	mutex_unlock(&vm->slots_lock);
@@ -184,6 +186,8 @@ long mezz_clear_dirty_log(struct mezz_vm *vm, void __user *argp)
 
 	if (copy_from_user(&log, argp, sizeof(log)))
 		return -EFAULT;
+	if (vm->ring_size)
+		return -ENXIO;
 	if (log.slot >= MEZZ_MAX_SLOTS || log.first_page % BITS_PER_LONG)
 		return -EINVAL;
 	mutex_lock(&vm->slots_lock);

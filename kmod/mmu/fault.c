@@ -59,9 +59,10 @@ static unsigned int best_level(const struct mezz_slot *slot, u64 gfn, unsigned i
 }
 
 /* Context: IRQs off. */
-static enum attempt try_map(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn, bool write,
+static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, bool write,
 			    u64 **spare)
 {
+	struct mezz_vm *vm = v->vm;
 	const struct mezz_pt_format *pt = mezz_engine->pt;
 	unsigned long hva = mezz_slot_hva(slot, gfn);
 	struct mezz_mmu *mmu = &vm->mmu;
@@ -94,7 +95,7 @@ static enum attempt try_map(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn,
 		r = TRY_DONE;
 		/* Under the lock: reading the log happens before or after. */
 		if (write)
-			mezz_mark_dirty(vm, slot, gfn);
+			mezz_mark_dirty(v, slot, gfn);
 		break;
 	case MEZZ_MAP_NO_TABLE:
 		r = TRY_NO_TABLE;
@@ -143,8 +144,9 @@ static void await_invalidation(struct mezz_mmu *mmu, unsigned long seq)
  * Where one may sleep. A fault that stays unsettled is FIXED all the same: the
  * guest repeats it, and the run loop looks for signals in between.
  */
-static enum mezz_fault slow_fault(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn, bool write)
+static enum mezz_fault slow_fault(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, bool write)
 {
+	struct mezz_vm *vm = v->vm;
 	enum mezz_fault r = MEZZ_FAULT_FIXED;
 	u64 *spare = NULL;
 	unsigned long seq;
@@ -155,7 +157,7 @@ static enum mezz_fault slow_fault(struct mezz_vm *vm, struct mezz_slot *slot, u6
 		/* Sampled first: an end after the attempt is not missed. */
 		seq = READ_ONCE(vm->mmu.inval_seq);
 		local_irq_disable();
-		t = try_map(vm, slot, gfn, write, &spare);
+		t = try_map(v, slot, gfn, write, &spare);
 		local_irq_enable();
 		if (t == TRY_BUSY)
 			await_invalidation(&vm->mmu, seq);
@@ -186,7 +188,7 @@ enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access)
 	if (!slot || (write && (slot->flags & KVM_MEM_READONLY)))
 		return MEZZ_FAULT_MMIO;
 	if (!v->atomic)
-		return slow_fault(vm, slot, gfn, write);
-	return try_map(vm, slot, gfn, write, &spare) == TRY_DONE ?
+		return slow_fault(v, slot, gfn, write);
+	return try_map(v, slot, gfn, write, &spare) == TRY_DONE ?
 		MEZZ_FAULT_FIXED : MEZZ_FAULT_AGAIN;
 }

@@ -158,35 +158,12 @@ int mezz_guest_write(struct mezz_vcpu *v, u64 gpa, const void *buf, unsigned int
 		faults_on(v);
 		if (unlikely(bad))
 			return failed(v);
-		mezz_mark_dirty(v->vm, slot, gpa >> PAGE_SHIFT);
+		mezz_mark_dirty(v, slot, gpa >> PAGE_SHIFT);
 		gpa += n;
 		buf += n;
 		len -= n;
 	} while (unlikely(len));
 	return 0;
-}
-
-int mezz_guest_write_vm(struct mezz_vm *vm, u64 gpa, const void *buf, unsigned int len)
-{
-	int idx = mezz_read_lock(vm), r = 0;
-
-	while (len && !r) {
-		unsigned int n = in_page(gpa, len);
-		struct mezz_slot *slot;
-		void __user *to;
-
-		to = user_ptr(vm, gpa, true, &slot);
-		if (!to || copy_to_user(to, buf, n)) {
-			r = -EFAULT;
-			break;
-		}
-		mezz_mark_dirty(vm, slot, gpa >> PAGE_SHIFT);
-		gpa += n;
-		buf += n;
-		len -= n;
-	}
-	mezz_read_unlock(vm, idx);
-	return r;
 }
 
 /* User access is open. */
@@ -264,6 +241,6 @@ int mezz_guest_cmpxchg(struct mezz_vcpu *v, u64 gpa, void *old, const void *new,
 	faults_on(v);
 	if (bad)
 		return failed(v);
-	mezz_mark_dirty(v->vm, slot, gpa >> PAGE_SHIFT);
+	mezz_mark_dirty(v, slot, gpa >> PAGE_SHIFT);
 	return 0;
 }

@@ -37,6 +37,7 @@
 #include <linux/kvm.h>
 
 struct kvm_enable_cap;
+struct page;
 struct mezz_vm;
 struct mezz_vcpu;
 
@@ -156,8 +157,22 @@ enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access);
 struct mezz_slot *mezz_slot_find(struct mezz_vm *vm, u64 gfn);
 /* HVA of a frame, or 0 if no slot (or @write and it is read-only). */
 unsigned long mezz_gfn_hva(struct mezz_vm *vm, u64 gfn, bool write);
-/* Set the dirty bit of a frame if its slot logs, after writing. Any context. */
-void mezz_mark_dirty(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn);
+/*
+ * Set the dirty bit of a frame if its slot logs, after writing, and report it in the
+ * dirty ring if there is one. The vCPU mutex held; any context.
+ */
+void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn);
+
+/* --- ring.c: the dirty ring --- */
+/* vm->lock held. KVM_CAP_DIRTY_LOG_RING with @size bytes. 0, -EINVAL, -E2BIG */
+long mezz_ring_enable(struct mezz_vm *vm, u64 size);
+/* [P] A new vCPU's ring, if the VM has rings. 0 or -ENOMEM */
+int mezz_ring_alloc(struct mezz_vcpu *v);
+void mezz_ring_free(struct mezz_vcpu *v);
+/* Page @offset of the ring, for the vCPU's mapping; NULL beyond it. */
+struct page *mezz_ring_page(struct mezz_vcpu *v, unsigned long offset);
+/* Has the vCPU to wait until user space has emptied its ring? Any context. */
+bool mezz_ring_full(struct mezz_vcpu *v);
 
 /**
  * mezz_guest_read() - copy from guest physical memory
@@ -183,12 +198,9 @@ int mezz_guest_write(struct mezz_vcpu *v, u64 gpa, const void *buf, unsigned int
 int mezz_guest_cmpxchg(struct mezz_vcpu *v, u64 gpa, void *old, const void *new,
 		       unsigned int size);
 
-/* Fault in, by an ioctl thread: [P]. 0 or -EFAULT. */
-int mezz_guest_write_vm(struct mezz_vm *vm, u64 gpa, const void *buf, unsigned int len);
-
 /*
  * VM ioctls of this folder: SET_USER_MEMORY_REGION, GET_DIRTY_LOG,
- * CLEAR_DIRTY_LOG, SET_NR_MMU_PAGES, GET_NR_MMU_PAGES.
+ * CLEAR_DIRTY_LOG, RESET_DIRTY_RINGS, SET_NR_MMU_PAGES, GET_NR_MMU_PAGES.
  * Return: -ENOIOCTLCMD when @cmd is none of them.
  */
 long mezz_mmu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);

@@ -364,6 +364,8 @@ long mezz_mmu_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg)
 		return mezz_get_dirty_log(vm, argp);
 	case KVM_CLEAR_DIRTY_LOG:
 		return mezz_clear_dirty_log(vm, argp);
+	case KVM_RESET_DIRTY_RINGS:
+		return mezz_ring_reset(vm);
 	case KVM_SET_NR_MMU_PAGES:
 		return set_nr_mmu_pages(vm, arg);
 	case KVM_GET_NR_MMU_PAGES:
@@ -387,6 +389,9 @@ long mezz_mmu_cap(struct mezz_vm *vm, unsigned long cap)
 		return MEZZ_MAX_SLOTS;
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
+	case KVM_CAP_DIRTY_LOG_RING:
+	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
+		return mezz_ring_cap();
 	default:
 		return -1;
 	}

@@ -100,6 +100,12 @@ void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot);
 long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp);
 long mezz_clear_dirty_log(struct mezz_vm *vm, void __user *argp);
 
+/* --- ring.c --- */
+/* The vCPU, which has a ring, wrote to a page whose bit was 0. Any context. */
+void mezz_ring_push(struct mezz_vcpu *v, const struct mezz_slot *slot, u64 gfn);
+long mezz_ring_reset(struct mezz_vm *vm);
+long mezz_ring_cap(void);
+
 /* --- slots.c --- */
 /* The slot with number @id, or NULL; slots_lock held. */
 struct mezz_slot *mezz_slot_by_id(struct mezz_vm *vm, u32 id);

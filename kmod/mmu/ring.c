@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The dirty ring (KVM_CAP_DIRTY_LOG_RING): each vCPU reports the pages it dirties in a
+ * ring that user space maps, instead of in a bitmap to be fetched.
+ *
+ * A slot keeps its bitmap (dirty.c), which only user space does not see: a page is
+ * pushed when its bit turns 1, so that no page fills the ring twice, and
+ * KVM_RESET_DIRTY_RINGS clears the bits of what user space has collected and
+ * write-protects those pages. User space reads a page after that, so a write that
+ * finds the bit still set is seen.
+ *
+ * A vCPU whose ring is nearly full leaves with KVM_EXIT_DIRTY_RING_FULL. The rest is
+ * for what one instruction, or this module on the vCPU's behalf, still writes.
+ *
+ * Locking: head is the vCPU's, by its mutex; tail is guarded by slots_lock. User space
+ * may write anything into the ring: what is read there is checked.
+ */
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/vmalloc.h>
+
+#include "mmu/table.h"
+#include "vcpu.h"
+
+#define MAX_ENTRIES	65536u
+/* Entries that are kept for after the ring was found full. */
+#define RESERVE		64u
+/* Entries for which mmu.lock is held at once. */
+#define BATCH		64u
+
+static unsigned int used(const struct mezz_ring *r)
+{
+	return READ_ONCE(r->head) - READ_ONCE(r->tail);
+}
+
+bool mezz_ring_full(struct mezz_vcpu *v)
+{
+	return v->ring.gfns && used(&v->ring) >= v->ring.size - RESERVE;
+}
+
+void mezz_ring_push(struct mezz_vcpu *v, const struct mezz_slot *slot, u64 gfn)
+{
+	struct mezz_ring *r = &v->ring;
+	struct kvm_dirty_gfn *e;
+
+	if (used(r) >= r->size) {
+		/* Not to be reached. Better no VM than one whose log has a hole. */
+		mezz_request(v, MEZZ_REQ_DEAD);
+		return;
+	}
+	e = &r->gfns[r->head & (r->size - 1)];
+	WRITE_ONCE(e->slot, slot->id);
+	WRITE_ONCE(e->offset, gfn - slot->gfn);
+	/* User space acquires the flag. */
+	smp_store_release(&e->flags, KVM_DIRTY_GFN_F_DIRTY);
+	WRITE_ONCE(r->head, r->head + 1);
+	if (used(r) >= r->size - RESERVE)
+		mezz_request(v, MEZZ_REQ_RING_FULL);
+}
+
+int mezz_ring_alloc(struct mezz_vcpu *v)
+{
+	u32 size = v->vm->ring_size;
+
+	if (!size)
+		return 0;
+	v->ring.gfns = __vmalloc(size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	v->ring.size = size / sizeof(struct kvm_dirty_gfn);
+	return v->ring.gfns ? 0 : -ENOMEM;
+}
+
+void mezz_ring_free(struct mezz_vcpu *v)
+{
+	vfree(v->ring.gfns);
+}
+
+struct page *mezz_ring_page(struct mezz_vcpu *v, unsigned long offset)
+{
+	if (offset >= v->vm->ring_size >> PAGE_SHIFT)
+		return NULL;
+	return vmalloc_to_page((char *)v->ring.gfns + (offset << PAGE_SHIFT));
+}
+
+long mezz_ring_enable(struct mezz_vm *vm, u64 size)
+{
+	if (!is_power_of_2(size) || size < PAGE_SIZE)
+		return -EINVAL;
+	if (size > MAX_ENTRIES * sizeof(struct kvm_dirty_gfn))
+		return -E2BIG;
+	/* Slots that log already have no entries to go with their bits. */
+	if (vm->ring_size || vm->nr_vcpus)
+		return -EINVAL;
+	vm->ring_size = size;
+	return 0;
+}
+
+long mezz_ring_cap(void)
+{
+	return MAX_ENTRIES * sizeof(struct kvm_dirty_gfn);
+}
+
+/* mmu.lock held for writing. The page may be written, and pushed, again. */
+static void reset_page(struct mezz_vm *vm, u32 id, u64 offset, struct mezz_zap *zap)
+{
+	struct mezz_slot *slot = id < MEZZ_MAX_SLOTS ? mezz_slot_by_id(vm, id) : NULL;
+
+	/* The slot may have changed since the entry was written. */
+	if (!slot || !slot->dirty || offset >= slot->npages)
+		return;
+	clear_bit(offset, slot->dirty);
+	mezz_pt_protect(vm, slot->gfn + offset, slot->gfn + offset + 1, zap);
+}
+
+/* At most BATCH entries. Returns how many. */
+static unsigned int reset_some(struct mezz_vm *vm, struct mezz_ring *r, struct mezz_zap *zap)
+{
+	unsigned int n;
+
+	write_lock(&vm->mmu.lock);
+	for (n = 0; n < BATCH && used(r); n++) {
+		struct kvm_dirty_gfn *e = &r->gfns[r->tail & (r->size - 1)];
+
+		/* User space has read the entry before it set the flag. */
+		if (!(smp_load_acquire(&e->flags) & KVM_DIRTY_GFN_F_RESET))
+			break;
+		reset_page(vm, READ_ONCE(e->slot), READ_ONCE(e->offset), zap);
+		WRITE_ONCE(e->flags, 0);
+		/* The vCPU reuses the entry after this. */
+		smp_store_release(&r->tail, r->tail + 1);
+	}
+	write_unlock(&vm->mmu.lock);
+	return n;
+}
+
+long mezz_ring_reset(struct mezz_vm *vm)
+{
+	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+	struct mezz_vcpu *v;
+	unsigned int n, left;
+	long total = 0;
+	int i;
+
+	if (!vm->ring_size)
+		return -EINVAL;
+	mutex_lock(&vm->slots_lock);
+	mezz_for_each_vcpu(i, v, vm) {
+		/* Once around: a vCPU may fill while this empties. */
+		for (left = v->ring.size; left; left -= min(left, n)) {
+			n = reset_some(vm, &v->ring, &zap);
+			total += n;
+			if (n < BATCH)
+				break;
+			cond_resched();
+		}
+	}
+	mezz_zap_done(vm, &zap);
+	mutex_unlock(&vm->slots_lock);
+	return total;
+}
