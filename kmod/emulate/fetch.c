@@ -125,6 +125,9 @@ static __always_inline bool read_cached(const struct emul_code_page *c, unsigned
 					u8 *buf, unsigned int len)
 {
 	const u8 __user *code = (const u8 __user *)(c->hva + off);
+	/* Pointers: the check of an index is a call, which may not be made in here. */
+	const unsigned long *at = c->at;
+	const u64 *entry = c->entry;
 	unsigned int i;
 	u64 now;
 	u32 low;
@@ -133,14 +136,14 @@ static __always_inline bool read_cached(const struct emul_code_page *c, unsigned
 		return false;
 	if (likely(c->size == 8)) {
 		for (i = 0; i < c->n; i++) {
-			unsafe_get_user(now, (u64 __user *)c->at[i], differs);
-			if (unlikely(now != c->entry[i]))
+			unsafe_get_user(now, (u64 __user *)at[i], differs);
+			if (unlikely(now != entry[i]))
 				goto differs;
 		}
 	} else {
 		for (i = 0; i < c->n; i++) {
-			unsafe_get_user(low, (u32 __user *)c->at[i], differs);
-			if (unlikely(low != c->entry[i]))
+			unsafe_get_user(low, (u32 __user *)at[i], differs);
+			if (unlikely(low != entry[i]))
 				goto differs;
 		}
 	}
