@@ -17,7 +17,7 @@
 #define CR4_LA57	BIT_ULL(12)
 #define CR4_SMEP	BIT_ULL(20)
 #define CR4_SMAP	BIT_ULL(21)
-#define EFER_LMA	BIT_ULL(10)
+#define EFER_LONG	BIT_ULL(10)
 #define EFER_NXE	BIT_ULL(11)
 
 #define PT_P		BIT_ULL(0)
@@ -42,7 +42,7 @@ enum paging { LEGACY, PAE, LONG };
 
 static enum paging paging_of(const struct mezz_walk *w)
 {
-	if (w->efer & EFER_LMA)
+	if (w->efer & EFER_LONG)
 		return LONG;
 	return w->cr4 & CR4_PAE ? PAE : LEGACY;
 }
