@@ -166,6 +166,16 @@ long mezz_clear_dirty_log(struct mezz_vm *vm, void __user *argp)
 	return -ENOENT;
 }
 
+long mezz_ring_reset(struct mezz_vm *vm)
+{
+	return -ENOENT;
+}
+
+long mezz_ring_cap(void)
+{
+	return 0;
+}
+
 /* --- the machine --- */
 
 static void add_vcpu(struct kunit *test, struct mezz_machine *m, unsigned int n)
