@@ -38,27 +38,6 @@
 #define FC_LOCKED		BIT(0)
 #define FC_VMX			BIT(2)
 
-/* IA32_VMX_BASIC: SDM 3, "Basic VMX Information" */
-#define BASIC_REVISION		GENMASK_ULL(30, 0)
-#define BASIC_MEM_TYPE(b)	((b) >> 50 & 0xf)
-#define BASIC_TRUE_CTLS		BIT_ULL(55)
-#define MEM_TYPE_WB		6
-
-/* IA32_VMX_EPT_VPID_CAP */
-#define EPT_CAP_4_LEVELS	BIT_ULL(6)
-#define EPT_CAP_5_LEVELS	BIT_ULL(7)
-#define EPT_CAP_WB		BIT_ULL(14)
-#define EPT_CAP_2M		BIT_ULL(16)
-#define EPT_CAP_1G		BIT_ULL(17)
-#define EPT_CAP_INVEPT		BIT_ULL(20)
-#define EPT_CAP_AD		BIT_ULL(21)
-#define EPT_CAP_INVEPT_ONE	BIT_ULL(25)
-#define EPT_CAP_INVEPT_ALL	BIT_ULL(26)
-
-/* EPT pointer: SDM 3, "Extended-Page-Table Pointer (EPTP)" */
-#define EPTP_LEVELS_SHIFT	3
-#define EPTP_AD			BIT_ULL(6)
-
 /* EPT entries: SDM 3, "The Extended Page Table Mechanism (EPT)" */
 #define EPT_READ		BIT_ULL(0)
 #define EPT_WRITE		BIT_ULL(1)
@@ -87,31 +66,54 @@ struct mezz_pt_format vmx_pt_format = {
 
 /* --- probe --- */
 
-/*
- * The control words. A capability MSR has what must be 1 in its lower half and
- * what may be 1 in the upper one (SDM 3, "VM-Execution Controls", appendix "VMX
- * Capability Reporting Facility").
- */
+/* Values of MSRs into @caps. */
+static void read_caps(struct vmx_caps *caps)
+{
+	const struct { u32 msr; u64 *val; } msrs[] = {
+		{ MSR_IA32_VMX_BASIC, &caps->basic },
+		{ MSR_IA32_VMX_MISC, &caps->misc },
+		{ MSR_IA32_VMX_TRUE_PINBASED_CTLS, &caps->pin },
+		{ MSR_IA32_VMX_TRUE_PROCBASED_CTLS, &caps->exec },
+		{ MSR_IA32_VMX_PROCBASED_CTLS2, &caps->exec2 },
+		{ MSR_IA32_VMX_TRUE_EXIT_CTLS, &caps->exit },
+		{ MSR_IA32_VMX_TRUE_ENTRY_CTLS, &caps->entry },
+		{ MSR_IA32_VMX_EPT_VPID_CAP, &caps->ept_vpid },
+		{ MSR_IA32_VMX_CR0_FIXED0, &caps->cr0_fixed0 },
+		{ MSR_IA32_VMX_CR0_FIXED1, &caps->cr0_fixed1 },
+		{ MSR_IA32_VMX_CR4_FIXED0, &caps->cr4_fixed0 },
+		{ MSR_IA32_VMX_CR4_FIXED1, &caps->cr4_fixed1 },
+	};
+	unsigned int i;
+
+	/* What an old CPU does not have stays 0, and so lacks what is needed. */
+	for (i = 0; i < ARRAY_SIZE(msrs); i++)
+		rdmsrl_safe(msrs[i].msr, msrs[i].val);
+	caps->phys_bits = boot_cpu_data.x86_phys_bits;
+	caps->virt_bits = boot_cpu_data.x86_virt_bits;
+}
+
+/* The control words: what is needed, what is wanted. */
 static const struct {
-	u32 msr, need, want;
+	size_t cap;
+	u32 need, want;
 	u32 *ctl;
 	const char *name;
 } controls[] = {
-	{ MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+	{ offsetof(struct vmx_caps, pin),
 	  PIN_INTR | PIN_NMI | PIN_VNMI,
 	  0, &vmx_has.pin, "virtual NMIs" },
-	{ MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+	{ offsetof(struct vmx_caps, exec),
 	  EXEC_TSC_OFFSET | EXEC_HLT | EXEC_MWAIT | EXEC_RDPMC | EXEC_MOV_DR | EXEC_IO |
 	  EXEC_MSR_BITMAP | EXEC_MONITOR | EXEC_SECONDARY,
 	  EXEC_TPR_SHADOW, &vmx_has.exec, "MSR bitmaps or secondary controls" },
-	{ MSR_IA32_VMX_PROCBASED_CTLS2,
+	{ offsetof(struct vmx_caps, exec2),
 	  EXEC2_EPT | EXEC2_UNRESTRICTED | EXEC2_WBINVD,
 	  EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE | EXEC2_XSAVES |
 	  EXEC2_TSC_SCALING | EXEC2_ENCLS, &vmx_has.exec2, "EPT or unrestricted guest" },
-	{ MSR_IA32_VMX_TRUE_EXIT_CTLS,
+	{ offsetof(struct vmx_caps, exit),
 	  EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_LOAD_PAT | EXIT_LOAD_EFER,
 	  0, &vmx_has.exit, "loading of PAT and EFER" },
-	{ MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	{ offsetof(struct vmx_caps, entry),
 	  ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER,
 	  0, &vmx_has.entry, "loading of PAT and EFER" },
 };
@@ -120,13 +122,12 @@ static const struct {
 static const char *probe_controls(void)
 {
 	unsigned int i;
-	u32 must, may;
+	u64 cap;
 
 	for (i = 0; i < ARRAY_SIZE(controls); i++) {
-		rdmsr(controls[i].msr, must, may);
-		if (controls[i].need & ~may)
+		cap = *(u64 *)((u8 *)&vmx_has.caps + controls[i].cap);
+		if (vmx_control_word(cap, controls[i].need, controls[i].want, controls[i].ctl))
 			return controls[i].name;
-		*controls[i].ctl = must | controls[i].need | (controls[i].want & may);
 	}
 	if (vmx_has.exec & (EXEC_CR3_LOAD | EXEC_CR3_STORE))
 		return "unintercepted CR3";
@@ -135,9 +136,8 @@ static const char *probe_controls(void)
 
 static const char *probe_ept(struct mezz_host *host)
 {
-	u64 cap, levels = 4;
+	u64 cap = vmx_has.caps.ept_vpid, levels = 4;
 
-	rdmsrl(MSR_IA32_VMX_EPT_VPID_CAP, cap);
 	if (!(cap & EPT_CAP_4_LEVELS) || !(cap & EPT_CAP_WB))
 		return "EPT with four levels in cacheable memory";
 	if (!(cap & EPT_CAP_INVEPT) || !(cap & (EPT_CAP_INVEPT_ONE | EPT_CAP_INVEPT_ALL)))
@@ -160,10 +160,9 @@ static const char *probe_ept(struct mezz_host *host)
 
 static void probe_host(struct mezz_host *host)
 {
-	rdmsrl(MSR_IA32_VMX_CR0_FIXED0, vmx_has.cr0_fixed);
-	rdmsrl(MSR_IA32_VMX_CR4_FIXED0, vmx_has.cr4_fixed);
 	/* Unrestricted guests may have these two as they like. */
-	vmx_has.cr0_fixed &= ~(u64)(X86_CR0_PE | X86_CR0_PG);
+	vmx_has.cr0_fixed = vmx_has.caps.cr0_fixed0 & ~(u64)(X86_CR0_PE | X86_CR0_PG);
+	vmx_has.cr4_fixed = vmx_has.caps.cr4_fixed0;
 	vmx_has.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
 	vmx_has.ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB);
 	vmx_has.l1d_flush = boot_cpu_has_bug(X86_BUG_L1TF) &&
@@ -194,7 +193,7 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 {
 	atomic_t owned = ATOMIC_INIT(0);
 	const char *missing = NULL;
-	u64 fc, basic;
+	u64 fc;
 
 	/* Asked of the CPU: the kernel hides VMX when the firmware disabled it. */
 	if (!(cpuid_ecx(1) & CPUID_VMX)) {
@@ -222,9 +221,10 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 			len);
 		return -EBUSY;
 	}
-	rdmsrl(MSR_IA32_VMX_BASIC, basic);
-	vmx_has.revision = basic & BASIC_REVISION;
-	if (!(basic & BASIC_TRUE_CTLS) || BASIC_MEM_TYPE(basic) != MEM_TYPE_WB)
+	read_caps(&vmx_has.caps);
+	vmx_has.revision = vmx_has.caps.basic & BASIC_REVISION;
+	if (!(vmx_has.caps.basic & BASIC_TRUE_CTLS) ||
+	    BASIC_MEM_TYPE(vmx_has.caps.basic) != MEM_TYPE_WB)
 		missing = "the true control MSRs";
 	missing = missing ?: probe_controls();
 	missing = missing ?: probe_ept(host);

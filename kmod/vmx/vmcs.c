@@ -23,6 +23,7 @@
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/printk.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
 #include <asm/desc.h>
 #include <asm/msr.h>
@@ -431,6 +432,20 @@ void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2)
 
 #define SHOW(name, field)	{ name, VMCS_##field }
 
+/* Every field, whether the CPU has it or not: asking does no harm. */
+static void take_snapshot(struct vmx_vcpu *vmx, struct vmx_snapshot *s)
+{
+	/* A read that fails overwrites this one (SDM 3, "VM-Instruction Error Numbers"). */
+	u64 error = vmx_read(vmx, VMCS_INSN_ERROR);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(s->f); i++)
+		s->f[i] = vmx_read(vmx, vmx_field_at(i));
+	s->f[vmx_place(VMCS_INSN_ERROR)] = error;
+	s->caps = &vmx_has.caps;
+	s->vtpr = vmx->vapic[VAPIC_TPR];
+}
+
 void vmx_dump(struct mezz_vcpu *v)
 {
 	static const char seg_names[MEZZ_NR_SEGS][5] = {
@@ -462,16 +477,23 @@ void vmx_dump(struct mezz_vcpu *v)
 		SHOW("host fs base", HOST_FS_BASE), SHOW("host gs base", HOST_GS_BASE),
 		SHOW("host tr base", HOST_TR_BASE), SHOW("host gdt base", HOST_GDT_BASE),
 	};
-	struct vmx_vcpu *vmx = to_vmx(v);
+	struct vmx_snapshot *s = kmalloc(sizeof(*s), GFP_ATOMIC | __GFP_NOWARN);
 	unsigned int i;
+	int rule;
 
-	pr_err("mezz: vm %u vcpu %d on CPU %d\n", v->vm->serial, v->id, vmx->cpu);
+	if (!s)
+		return;
+	take_snapshot(to_vmx(v), s);
+	pr_err("mezz: vm %u vcpu %d on CPU %d\n", v->vm->serial, v->id, to_vmx(v)->cpu);
+	for (rule = vmx_broken_rule(s, 0); rule >= 0; rule = vmx_broken_rule(s, rule + 1))
+		pr_err("mezz: violated rule: %s\n", vmx_rule(rule));
 	for (i = 0; i < ARRAY_SIZE(show); i++)
-		pr_err("mezz: %-14s %016llx\n", show[i].name, vmx_read(vmx, show[i].field));
+		pr_err("mezz: %-14s %016llx\n", show[i].name, vmx_snap(s, show[i].field));
 	for (i = 0; i < MEZZ_NR_SEGS; i++)
 		pr_err("mezz: %-4s %04llx attrib %05llx limit %08llx base %016llx\n",
-		       seg_names[i], vmx_read(vmx, VMCS_GUEST_SEL + 2 * i),
-		       vmx_read(vmx, VMCS_GUEST_AR + 2 * i),
-		       vmx_read(vmx, VMCS_GUEST_LIMIT + 2 * i),
-		       vmx_read(vmx, VMCS_GUEST_BASE + 2 * i));
+		       seg_names[i], vmx_snap(s, VMCS_GUEST_SEL + 2 * i),
+		       vmx_snap(s, VMCS_GUEST_AR + 2 * i),
+		       vmx_snap(s, VMCS_GUEST_LIMIT + 2 * i),
+		       vmx_snap(s, VMCS_GUEST_BASE + 2 * i));
+	kfree(s);
 }

@@ -3,10 +3,10 @@
  * Intel VMX: the engine's own structures and what its files offer each other.
  *
  * Files, in reading order: vmcs.h (the control structure), caps.c (can this
- * machine do it, switching CPUs on), vmcs.c (life of a control structure, which
- * CPU has it, what exits), run.c (one world switch; enter.S beside it), state.c
- * (registers, segments, debug registers), exits.c (exit table), events.c
- * (injection, windows), msr.c (MSRs).
+ * machine do it, switching CPUs on), check.c (the rules of an entry), vmcs.c (life
+ * of a control structure, which CPU has it, what exits), run.c (one world switch;
+ * enter.S beside it), state.c (registers, segments, debug registers), exits.c (exit
+ * table), events.c (injection, windows), msr.c (MSRs).
  *
  * Where a control structure is: it stays current on the CPU that used it last,
  * and moves when its vCPU runs, or is looked at, on another one. Reading and
@@ -24,10 +24,12 @@
 #include <asm/desc_defs.h>
 #include <asm/io.h>
 #include "../vcpu.h"
+#include "check.h"
 #include "vmcs.h"
 
 /**
  * struct vmx_features - what the CPUs have; constant after probe
+ * @caps: their capability MSRs
  * @revision: of the control structure
  * @pin: pin-based controls
  * @exec: primary processor-based controls, before what depends on the vCPU
@@ -40,6 +42,7 @@
  * @invept_type: the narrowest type of INVEPT
  */
 struct vmx_features {
+	struct vmx_caps caps;
 	u32 revision;
 	u32 pin, exec, exec2, exit, entry;
 	u64 cr0_fixed, cr4_fixed;
