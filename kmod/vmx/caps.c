@@ -184,11 +184,6 @@ static void count_owned(void *n)
 		atomic_inc(n);
 }
 
-/* Until the tests that docs/lab.md names pass on this engine, it has to be asked for. */
-static bool try_vmx;
-module_param_named(vmx, try_vmx, bool, 0444);
-MODULE_PARM_DESC(vmx, "use the unfinished VMX engine (default: no)");
-
 int vmx_probe(struct mezz_host *host, char *why, size_t len)
 {
 	atomic_t owned = ATOMIC_INIT(0);
@@ -199,10 +194,6 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 	if (!(cpuid_ecx(1) & CPUID_VMX)) {
 		strscpy(why, "this CPU has no VMX (Intel VT-x)", len);
 		return -ENODEV;
-	}
-	if (!try_vmx) {
-		strscpy(why, "the VMX engine is not finished: vmx=1 loads it all the same", len);
-		return -EOPNOTSUPP;
 	}
 	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &fc) || !(fc & FC_LOCKED) || !(fc & FC_VMX)) {
 		strscpy(why, "the firmware has disabled VMX: enable it in the BIOS set-up", len);
