@@ -8,7 +8,7 @@ DRIVER ?= mezz
 CPUS ?= 2
 export KVER
 
-.PHONY: all module userspace selftests install-deps run check bench shell lint tour clean help
+.PHONY: all module userspace selftests install-deps run check check-long bench shell lint tour clean help
 
 all: module userspace
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make                 the module for kernel KVER ($(KVER)) and the launcher'
 	@echo 'make run             a Debian guest, on Mezzanine, in a box'
 	@echo 'make check           everything: installs, builds, lints, tests'
+	@echo 'make check-long      QEMU in all its machines, migration, the kernel'"'"'s own KVM tests'
 	@echo 'make bench           instructions per exit, beside in-tree KVM'
 	@echo 'make shell BOX=$(BOX)   a prompt in a box (DRIVER=mezz|kvm|none, CPUS=N)'
 	@echo 'make lint            checkpatch, sparse, W=1, clang-format, shellcheck'
@@ -40,6 +41,9 @@ run:
 
 check:
 	lab/check
+
+check-long:
+	lab/check --long
 
 bench:
 	lab/install

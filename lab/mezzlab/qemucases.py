@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The cases of lab/qemu-tests.
+
+A case is a function that takes a pc.Lab; its first line of documentation says what has
+to hold. Those marked short are part of "make check", the others of "make check-long".
+"""
+import time
+
+from .pc import check
+
+CASES = []
+
+
+class Case:
+    """One row of the table."""
+
+    def __init__(self, run, short):
+        self.run = run
+        self.short = short
+        self.name = run.__name__.replace('_', '-')
+        self.what = run.__doc__.strip().splitlines()[0]
+
+
+def case(function):
+    CASES.append(Case(function, False))
+    return function
+
+
+def short_case(function):
+    CASES.append(Case(function, True))
+    return function
+
+
+# --- machine types, interrupt controllers, CPUs ---
+
+def healthy(machine, cpus=1):
+    """The guest works: CPUs, clock, timers."""
+    check(int(machine.sh('nproc')) == cpus, f'not {cpus} CPUs')
+    source = machine.sh('cat /sys/devices/system/clocksource/clocksource0/current_clocksource').strip()
+    check(source == 'kvm-clock', f'clock source {source}')
+    machine.sh('sleep 0.2')
+    bad = machine.sh(r"dmesg | grep -E 'BUG:|Oops|lockup|unchecked MSR|WARNING: CPU' || true").strip()
+    check(not bad, f"the guest's kernel complains: {bad}")
+
+
+@short_case
+def machine_pc(lab):
+    """-machine pc, the full irqchip in the kernel."""
+    machine = lab.boot()
+    healthy(machine)
+    machine.power_off()
+
+
+@case
+def machine_q35(lab):
+    """-machine q35, the full irqchip in the kernel."""
+    machine = lab.boot(machine='q35,kernel-irqchip=on')
+    healthy(machine)
+    machine.power_off()
+
+
+@case
+def machine_q35_split(lab):
+    """-machine q35 with a split irqchip and two CPUs."""
+    machine = lab.boot(machine='q35,kernel-irqchip=split', cpus=2)
+    healthy(machine, 2)
+    machine.power_off()
+
+
+@case
+def machine_pc_split(lab):
+    """-machine pc with a split irqchip: PIC and IOAPIC are QEMU's."""
+    machine = lab.boot(machine='pc,kernel-irqchip=split')
+    healthy(machine)
+    machine.power_off()
+
+
+@short_case
+def machine_irqchip_off(lab):
+    """No irqchip in the kernel: LAPIC, IOAPIC and PIC are QEMU's."""
+    machine = lab.boot(machine='pc,kernel-irqchip=off')
+    machine.sh('sleep 0.2')
+    machine.power_off()
+
+
+@case
+def cpu_qemu64(lab):
+    """-cpu qemu64 instead of the host's CPU."""
+    machine = lab.boot(cpu='qemu64')
+    healthy(machine)
+    machine.power_off()
+
+
+@case
+def cpu_max_no_kvm(lab):
+    """A guest that is not told it runs under KVM."""
+    machine = lab.boot(cpu='host,kvm=off')
+    source = machine.sh('cat /sys/devices/system/clocksource/clocksource0/current_clocksource').strip()
+    check(source != 'kvm-clock', 'it knows')
+    machine.power_off()
+
+
+def smp(lab, cpus, **options):
+    machine = lab.boot(cpus=cpus, **options)
+    healthy(machine, cpus)
+    machine.sh('; '.join(f'taskset {1 << cpu:x} memwork 2 40 >/tmp/{cpu} &' for cpu in range(cpus)).replace('&;', '&'))
+    machine.sh('wait')
+    good = machine.sh('grep -l "memwork: ok" /tmp/[0-9]*').split()
+    check(len(good) == cpus, f'only {good} were right')
+    machine.power_off()
+
+
+@case
+def smp_2(lab):
+    """Two CPUs that work in parallel."""
+    smp(lab, 2)
+
+
+# --- devices ---
+
+def appears(machine, condition):
+    """Waits in the guest until test CONDITION holds."""
+    machine.sh(f'i=0; until [ {condition} ]; do sleep 0.1; i=$((i+1)); [ $i -lt 300 ] || break; done; [ {condition} ]')
+
+
+def block_device(machine, name):
+    """Writes a disk, past the page cache, and reads it back."""
+    appears(machine, f'-b /dev/{name}')
+    machine.sh(f'head -c 1000000 /dev/urandom >/tmp/data; dd if=/tmp/data of=/dev/{name} bs=1M 2>/dev/null; sync; '
+               'echo 3 >/proc/sys/vm/drop_caches')
+    machine.sh(f'head -c 1000000 /dev/{name} | cmp - /tmp/data')
+
+
+def disk_case(lab, driver, name, *device, machine='pc'):
+    guest = lab.boot('-drive', f'file={lab.disk("disk")},format=raw,if=none,id=d', *device, machine=machine)
+    guest.sh(f'load {driver}')
+    block_device(guest, name)
+    guest.power_off()
+
+
+@short_case
+def virtio_blk(lab):
+    """virtio-blk with MSI-X."""
+    disk_case(lab, 'virtio_pci virtio_blk', 'vda', '-device', 'virtio-blk-pci,drive=d,num-queues=1')
+
+
+@case
+def virtio_scsi(lab):
+    """virtio-scsi with a disk."""
+    disk_case(lab, 'virtio_pci sd_mod virtio_scsi', 'sda', '-device', 'virtio-scsi-pci', '-device', 'scsi-hd,drive=d')
+
+
+@case
+def nvme(lab):
+    """NVMe."""
+    disk_case(lab, 'nvme', 'nvme0n1', '-device', 'nvme,drive=d,serial=1', machine='q35')
+
+
+@case
+def ahci(lab):
+    """AHCI."""
+    disk_case(lab, 'sd_mod ahci', 'sda', '-device', 'ich9-ahci,id=a', '-device', 'ide-hd,drive=d,bus=a.0')
+
+
+@case
+def ide(lab):
+    """PIIX IDE: port I/O, and INS and OUTS before DMA."""
+    disk_case(lab, 'sd_mod ata_piix', 'sda', '-device', 'ide-hd,drive=d')
+
+
+def ping(guest, address='10.0.2.15/24', gateway='10.0.2.2'):
+    appears(guest, '-e /sys/class/net/eth0')
+    guest.sh(f'ip addr add {address} dev eth0 && ip link set eth0 up')
+    said = guest.sh(f'ping -c 5 -i 0.2 -w 20 {gateway}')
+    check(' 0% packet loss' in said, f'lost packets: {said}')
+
+
+@short_case
+def virtio_net(lab):
+    """virtio-net on QEMU's user network."""
+    guest = lab.boot('-netdev', 'user,id=n', '-device', 'virtio-net-pci,netdev=n,romfile=')
+    guest.sh('load virtio_pci virtio_net af_packet')
+    ping(guest)
+    guest.power_off()
+
+
+@case
+def e1000(lab):
+    """e1000 with a level-triggered interrupt."""
+    guest = lab.boot('-netdev', 'user,id=n', '-device', 'e1000,netdev=n,romfile=')
+    guest.sh('load e1000 af_packet')
+    ping(guest)
+    guest.power_off()
+
+
+@case
+def e1000_split(lab):
+    """e1000 with a level-triggered interrupt, IOAPIC in QEMU."""
+    guest = lab.boot('-netdev', 'user,id=n', '-device', 'e1000,netdev=n,romfile=', machine='pc,kernel-irqchip=split')
+    guest.sh('load e1000 af_packet')
+    ping(guest)
+    guest.power_off()
+
+
+# --- control: debugger, reset, stop, NMI ---
+
+@case
+def reset(lab):
+    """Reset by the guest and by QEMU: the guest comes up again."""
+    guest = lab.boot(cpus=2)
+    guest.send('reboot -f')
+    guest.wait_ready()
+    guest.qmp('system_reset')
+    guest.wait_ready()
+    healthy(guest, 2)
+    guest.power_off()
+
+
+@case
+def stop_cont(lab):
+    """stop and cont: the guest goes on; its clock stood still."""
+    guest = lab.boot()
+    guest.send('memwork 2')
+    guest.console.wait_for('memwork: round')
+    for _ in range(5):
+        guest.qmp('stop')
+        time.sleep(1)
+        guest.qmp('cont')
+    guest.console.wait_for('memwork: round', 30)
+    guest.console.wait_for('memwork: round', 30)
+    check('BAD' not in guest.console.text, 'memory or clock went wrong')
+    guest.qmp('quit')
+    guest.wait_end()
+
+
+# --- saved state and migration ---
+
+@short_case
+def savevm_loadvm(lab):
+    """savevm and loadvm under a guest that writes memory and checks it."""
+    guest = lab.boot('-drive', f'file={lab.disk("disk")},format=raw,if=virtio,snapshot=on')
+    guest.send('memwork 8')
+    guest.console.wait_for('memwork: round')
+    guest.monitor.human('savevm one')
+    guest.console.wait_for('memwork: round')
+    guest.console.wait_for('memwork: round')
+    guest.monitor.human('loadvm one')
+    guest.console.wait_for('memwork: round')
+    guest.console.wait_for('memwork: round')
+    check('BAD' not in guest.console.text, 'memory or clock went wrong')
+    guest.qmp('quit')
+    guest.wait_end()
+
+
+def migrate(lab, source, options, capabilities=(), postcopy=False):
+    """Moves the guest from SOURCE to a new QEMU; returns that."""
+    address = f'unix:{lab.folder}/migrate{len(lab.machines)}'
+    target = lab.start('-incoming', 'defer', **options)
+    for machine in source, target:
+        machine.qmp('migrate-set-capabilities',
+                    capabilities=[{'capability': name, 'state': True} for name in ('events', *capabilities)])
+        machine.qmp('migrate-set-parameters', downtime_limit=2000, max_bandwidth=1 << 30)
+    target.qmp('migrate-incoming', uri=address)
+    source.qmp('migrate', uri=address)
+    if postcopy:
+        time.sleep(1)
+        source.qmp('migrate-start-postcopy')
+    for _ in range(1200):
+        status = source.qmp('query-migrate').get('status')
+        if status in ('completed', 'failed'):
+            break
+        time.sleep(0.1)
+    check(status == 'completed', f'migration: {status}')
+    target.monitor.event('RESUME')
+    return target
+
+
+def migration(lab, times=1, cpus=1, accel='kvm', machine='pc', **how):
+    options = {'cpus': cpus, 'accel': accel, 'machine': machine}
+    guest = lab.boot(**options)
+    guest.send('for i in $(seq $(nproc)); do memwork 8 & done; wait')
+    guest.console.wait_for('memwork: round')
+    for _ in range(times):
+        target = migrate(lab, guest, options, **how)
+        guest.qmp('quit')
+        guest.wait_end()
+        guest = target
+        for _ in range(2 * cpus):
+            guest.console.wait_for('memwork: round')
+        check('BAD' not in guest.console.text, 'memory or clock went wrong')
+    guest.qmp('quit')
+    guest.wait_end()
+
+
+@short_case
+def migrate_live(lab):
+    """Live migration (dirty log with CLEAR_DIRTY_LOG), there and back, under writes."""
+    migration(lab, times=2)
