@@ -25,6 +25,9 @@ from . import cache
 from .initrd import Archive, module_name, plain_module
 
 MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay']
+# With several CPUs a kernel now and then dies at boot of an INT3 that it has put into
+# its own code for a moment: QEMU runs it from a translation that is out of date.
+BOOT_TRIES = 3
 PORTS = ['ctl', 'log', 'out', 'err']
 # Messages more urgent than "notice" go to the serial line as well: when the
 # kernel dies they are all that is left.
@@ -146,10 +149,8 @@ def _readable(kmsg):
     return '\n'.join(lines) + '\n'
 
 
-def run(kernel, options, command, run_dir):
-    """Boots the box and runs COMMAND (text of a shell script) in it. Returns the
-    command's exit status, or a string that says why there is none; and the
-    kernel's log."""
+def _boot(kernel, options, command, run_dir):
+    """One try of run(). The third value: did the box come as far as the command?"""
     with open(_base_initrd(kernel), 'rb') as base, open(run_dir + '/initrd', 'wb') as both:
         both.write(base.read())
         both.write(_run_initrd(kernel, options, command))
@@ -174,10 +175,22 @@ def run(kernel, options, command, run_dir):
     log = '---- kernel log\n' + _readable(received['log']) + '---- console\n' + _text(run_dir + '/console')
     answer = received['ctl'].decode().split()
     if answer[:1] == ['exit']:
-        return int(answer[1]), log
+        return int(answer[1]), log, True
     if answer[:1] == ['failed']:
-        return ' '.join(answer[1:]), log
+        return ' '.join(answer[1:]), log, True
     if not in_time:
-        return f'no end after {options.timeout} seconds', log
+        return f'no end after {options.timeout} seconds', log, True
     words = [line for line in _text(run_dir + '/qemu').splitlines() if "doesn't support requested feature" not in line]
-    return '\n'.join(['the box stopped by itself', *words]), log
+    return '\n'.join(['the box stopped by itself', *words]), log, bool(received['log'])
+
+
+def run(kernel, options, command, run_dir):
+    """Boots the box and runs COMMAND (text of a shell script) in it. Returns the
+    command's exit status, or a string that says why there is none; and the
+    kernel's log."""
+    for _ in range(BOOT_TRIES - 1):
+        result, log, began = _boot(kernel, options, command, run_dir)
+        if began:
+            return result, log
+        print('lab/box: the box died while it booted; once more', file=sys.stderr, flush=True)
+    return _boot(kernel, options, command, run_dir)[:2]
