@@ -241,16 +241,24 @@ int mezz_exit_hypercall(struct mezz_vcpu *v);
 int mezz_exit_xsetbv(struct mezz_vcpu *v);
 int mezz_exit_wbinvd(struct mezz_vcpu *v);	/* caches are coherent: nothing to do */
 int mezz_exit_invd(struct mezz_vcpu *v);
-int mezz_exit_invlpg(struct mezz_vcpu *v);
+int mezz_exit_monitor(struct mezz_vcpu *v);
+int mezz_exit_mwait(struct mezz_vcpu *v);
 int mezz_exit_pause(struct mezz_vcpu *v);
-int mezz_exit_nop(struct mezz_vcpu *v);		/* skip the instruction */
 int mezz_exit_ud(struct mezz_vcpu *v);		/* instruction not offered: #UD */
 int mezz_exit_rdpmc(struct mezz_vcpu *v);
 int mezz_exit_shutdown(struct mezz_vcpu *v);	/* triple fault */
 int mezz_exit_host_irq(struct mezz_vcpu *v);	/* host interrupt or NMI: nothing left to do */
+int mezz_exit_mc(struct mezz_vcpu *v);		/* machine check of the host */
 int mezz_exit_irq_window(struct mezz_vcpu *v);
 int mezz_exit_nmi_window(struct mezz_vcpu *v);
 int mezz_exit_unknown(struct mezz_vcpu *v);	/* KVM_EXIT_INTERNAL_ERROR, not atomic */
+
+/**
+ * mezz_exit_skip() - an instruction that has no effect here
+ * @v: the vCPU
+ * @len: what mezz_insn_len() said of it
+ */
+int mezz_exit_skip(struct mezz_vcpu *v, int len);
 
 /**
  * mezz_exit_io() - IN or OUT, also string forms

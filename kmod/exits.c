@@ -7,8 +7,11 @@
  * cannot be settled there answers MEZZ_SLOW before it has changed anything,
  * and is called again outside. The SRCU read side is held in both cases.
  */
+#include <linux/kconfig.h>
 #include <linux/sched.h>
+#include <asm/mce.h>
 #include <asm/processor-flags.h>
+#include <asm/ptrace.h>
 #include <asm/trapnr.h>
 
 #include "cpu/cpu.h"
@@ -28,6 +31,8 @@
 #define OP_WBINVD	0x090f
 #define OP_INVD		0x080f
 #define OP_PAUSE	0x90
+#define OP_MONITOR	0xc8010f
+#define OP_MWAIT	0xc9010f
 #define OP_RDPMC	0x330f
 #define OP_XSETBV	0xd1010f
 
@@ -156,10 +161,8 @@ int mezz_exit_xsetbv(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-static int skip_only(struct mezz_vcpu *v, u32 op, unsigned int op_len)
+int mezz_exit_skip(struct mezz_vcpu *v, int len)
 {
-	int len = mezz_insn_len(v, op, op_len);
-
 	if (unlikely(len <= 0))
 		return no_len(len);
 	mezz_skip(v, len);
@@ -172,18 +175,23 @@ static int skip_only(struct mezz_vcpu *v, u32 op, unsigned int op_len)
  */
 int mezz_exit_wbinvd(struct mezz_vcpu *v)
 {
-	return skip_only(v, OP_WBINVD, 2);
+	return mezz_exit_skip(v, mezz_insn_len(v, OP_WBINVD, 2));
 }
 
 int mezz_exit_invd(struct mezz_vcpu *v)
 {
-	return skip_only(v, OP_INVD, 2);
+	return mezz_exit_skip(v, mezz_insn_len(v, OP_INVD, 2));
 }
 
-int mezz_exit_invlpg(struct mezz_vcpu *v)
+/* Nothing is monitored, so every MWAIT ends at once. */
+int mezz_exit_monitor(struct mezz_vcpu *v)
 {
-	mezz_engine->flush_tlb(v);
-	return mezz_exit_emulate(v);
+	return mezz_exit_skip(v, mezz_insn_len(v, OP_MONITOR, 3));
+}
+
+int mezz_exit_mwait(struct mezz_vcpu *v)
+{
+	return mezz_exit_skip(v, mezz_insn_len(v, OP_MWAIT, 3));
 }
 
 int mezz_exit_pause(struct mezz_vcpu *v)
@@ -199,11 +207,6 @@ int mezz_exit_pause(struct mezz_vcpu *v)
 	mezz_skip(v, len);
 	schedule();
 	return MEZZ_RESUME;
-}
-
-int mezz_exit_nop(struct mezz_vcpu *v)
-{
-	return mezz_exit_emulate(v);
 }
 
 int mezz_exit_ud(struct mezz_vcpu *v)
@@ -243,6 +246,23 @@ int mezz_exit_host_irq(struct mezz_vcpu *v)
 		local_irq_disable();
 		current->flags &= ~PF_VCPU;
 	}
+	return MEZZ_RESUME;
+}
+
+/*
+ * The exit comes instead of the host's exception, so the host's handler is called
+ * by hand, with registers that say "user mode": the memory in trouble is a
+ * process's, and that process can be killed. IRQs are off, as for the exception.
+ */
+int mezz_exit_mc(struct mezz_vcpu *v)
+{
+	struct pt_regs regs = {
+		.cs = 3,
+		.flags = X86_EFLAGS_IF,
+	};
+
+	if (IS_ENABLED(CONFIG_X86_MCE) && v->atomic)
+		do_machine_check(&regs);
 	return MEZZ_RESUME;
 }
 

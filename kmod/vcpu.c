@@ -32,6 +32,36 @@ void mezz_kick(struct mezz_vcpu *v)
 		mezz_kick_cpu(cpu);
 }
 
+static void reset_segment(struct mezz_vcpu *v, unsigned int seg, u16 selector, u64 base,
+			  bool s, u8 type)
+{
+	const struct kvm_segment k = {
+		.selector = selector,
+		.base = base,
+		.limit = 0xffff,
+		.present = 1,
+		.s = s,
+		.type = type,
+	};
+
+	mezz_engine->set_segment(v, seg, &k);
+}
+
+/* SDM 3, "Processor State After Reset"; APM 2, "Processor Initialization State" */
+static void reset_segments(struct mezz_vcpu *v)
+{
+	const struct kvm_dtable dt = { .limit = 0xffff };
+	unsigned int seg;
+
+	for (seg = MEZZ_ES; seg <= MEZZ_GS; seg++)
+		reset_segment(v, seg, 0, 0, true, 3);
+	reset_segment(v, MEZZ_CS, 0xf000, 0xffff0000, true, 0xb);
+	reset_segment(v, MEZZ_LDTR, 0, 0, false, 2);
+	reset_segment(v, MEZZ_TR, 0, 0, false, 0xb);
+	mezz_engine->set_dt(v, false, &dt);
+	mezz_engine->set_dt(v, true, &dt);
+}
+
 void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
 {
 	memset(&v->ev, 0, sizeof(v->ev));
@@ -46,6 +76,7 @@ void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
 	mezz_cpu_reset(v, init);
 	mezz_fpu_reset(v, init);
 	mezz_engine->vcpu_reset(v, init);
+	reset_segments(v);
 	mezz_set(v, MEZZ_RSP, 0);
 	mezz_set(v, MEZZ_RIP, 0xfff0);
 	mezz_set(v, MEZZ_RFLAGS, X86_EFLAGS_FIXED);

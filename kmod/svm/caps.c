@@ -171,7 +171,7 @@ int svm_setup(void)
 	int r = alloc_cpus();
 
 	if (!r)
-		r = svm_msr_setup();
+		r = mezz_msr_map_setup(&svm_msr_map);
 	if (!r) {
 		iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
 		if (!iopm)
@@ -191,7 +191,7 @@ void svm_teardown(void)
 	if (iopm)
 		__free_pages(iopm, IOPM_ORDER);
 	iopm = NULL;
-	svm_msr_teardown();
+	mezz_msr_map_free(&svm_msr_map, &svm_msr_map.shared);
 	free_cpus();
 }
 

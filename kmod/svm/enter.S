@@ -25,72 +25,12 @@
 #include <asm/asm.h>
 #include <asm/segment.h>
 #include "../host/spec_asm.h"
-
-/* enum mezz_state; checked against it in run.c */
-#define R(n)	((n) * 8)
-#define RCX	1
-#define RDX	2
-#define RBX	3
-#define RBP	5
-#define RSI	6
-#define RDI	7
+#include "../host/switch_asm.h"
 
 	.text
 
-.macro LOAD_GUEST
-	mov	R(RCX)(%rdi), %rcx
-	mov	R(RDX)(%rdi), %rdx
-	mov	R(RBX)(%rdi), %rbx
-	mov	R(RBP)(%rdi), %rbp
-	mov	R(RSI)(%rdi), %rsi
-	mov	R(8)(%rdi), %r8
-	mov	R(9)(%rdi), %r9
-	mov	R(10)(%rdi), %r10
-	mov	R(11)(%rdi), %r11
-	mov	R(12)(%rdi), %r12
-	mov	R(13)(%rdi), %r13
-	mov	R(14)(%rdi), %r14
-	mov	R(15)(%rdi), %r15
-	mov	R(RDI)(%rdi), %rdi
-.endm
-
-/* All but RAX, which is base. */
-.macro SAVE_GUEST
-	mov	%rcx, R(RCX)(%rax)
-	mov	%rdx, R(RDX)(%rax)
-	mov	%rbx, R(RBX)(%rax)
-	mov	%rbp, R(RBP)(%rax)
-	mov	%rsi, R(RSI)(%rax)
-	mov	%rdi, R(RDI)(%rax)
-	mov	%r8, R(8)(%rax)
-	mov	%r9, R(9)(%rax)
-	mov	%r10, R(10)(%rax)
-	mov	%r11, R(11)(%rax)
-	mov	%r12, R(12)(%rax)
-	mov	%r13, R(13)(%rax)
-	mov	%r14, R(14)(%rax)
-	mov	%r15, R(15)(%rax)
-.endm
-
-/* No guest value may be used by speculation; callee-saved ones are popped. */
-.macro CLEAR_GUEST
-	xor	%ecx, %ecx
-	xor	%edx, %edx
-	xor	%esi, %esi
-	xor	%edi, %edi
-	xor	%r8d, %r8d
-	xor	%r9d, %r9d
-	xor	%r10d, %r10d
-	xor	%r11d, %r11d
-.endm
-
 SYM_FUNC_START(svm_switch)
-	push	%rbp
-	push	%rbx
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
+	PUSH_CALLER
 	push	%rdx			/* host_pa */
 	push	%rdi			/* r */
 
@@ -113,12 +53,7 @@ SYM_FUNC_START(svm_switch)
 	stgi				/* pending NMIs and the like come here */
 	xor	%eax, %eax
 .Lout:	add	$8, %rsp
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbx
-	pop	%rbp
+	POP_CALLER
 	RET
 
 .Loff:	mov	$1, %eax

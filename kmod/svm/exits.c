@@ -2,16 +2,8 @@
 /*
  * The exit table: exit code to handler, name and counter. Most handlers are the
  * core's; those here decode what this hardware reports.
- *
- * A machine check in the guest is the host's. The intercept comes instead of the
- * exception (APM2, "#MC (Machine Check)"), so the host's handler is called by
- * hand, with registers that say "user mode": the memory in trouble is a
- * process's, and that process can be killed.
  */
-#include <linux/kconfig.h>
-#include <asm/mce.h>
 #include <asm/processor-flags.h>
-#include <asm/ptrace.h>
 #include <asm/trapnr.h>
 
 #include "svm.h"
@@ -19,8 +11,6 @@
 /* Opcode bytes, first byte lowest. */
 #define OP_WBINVD	0x090f
 #define OP_INVD		0x080f
-#define OP_MONITOR	0xc8010f
-#define OP_MWAIT	0xc9010f
 
 /* DR6: what a debugger's breakpoints and steps set. */
 #define DR6_BP		0xfull
@@ -114,19 +104,6 @@ static int exit_db(struct mezz_vcpu *v)
 	return exit_exception(v);
 }
 
-/* Context: IRQs off always, as for the exception itself. */
-static int exit_mc(struct mezz_vcpu *v)
-{
-	struct pt_regs regs = {
-		.cs = 3,
-		.flags = X86_EFLAGS_IF,
-	};
-
-	if (IS_ENABLED(CONFIG_X86_MCE))
-		do_machine_check(&regs);
-	return MEZZ_RESUME;
-}
-
 static int exit_vintr(struct mezz_vcpu *v)
 {
 	svm_close_irq_window(to_svm(v));
@@ -139,26 +116,6 @@ static int exit_iret(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-static int skip(struct mezz_vcpu *v, int len)
-{
-	if (!len)
-		return MEZZ_SLOW;
-	if (len > 0)
-		mezz_skip(v, len);
-	return MEZZ_RESUME;
-}
-
-/* Nothing is monitored, so every MWAIT ends at once. */
-static int exit_monitor(struct mezz_vcpu *v)
-{
-	return skip(v, mezz_insn_len(v, OP_MONITOR, 3));
-}
-
-static int exit_mwait(struct mezz_vcpu *v)
-{
-	return skip(v, mezz_insn_len(v, OP_MWAIT, 3));
-}
-
 /* QEMU's emulated CPU says WBINVD for INVD too. There is nothing to do for either. */
 static int exit_wbinvd(struct mezz_vcpu *v)
 {
@@ -166,7 +123,7 @@ static int exit_wbinvd(struct mezz_vcpu *v)
 
 	if (unlikely(len == -ESTALE))
 		len = mezz_insn_len(v, OP_INVD, 2);
-	return skip(v, len);
+	return mezz_exit_skip(v, len);
 }
 
 static int exit_cpuid(struct mezz_vcpu *v)
@@ -195,7 +152,7 @@ const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
 	[SVM_EXIT_EXCEPTION + BP_VECTOR] = ROW(exit_exception, "bp", exception_exits),
 	[SVM_EXIT_EXCEPTION + UD_VECTOR] = ROW(exit_exception, "ud", exception_exits),
 	[SVM_EXIT_EXCEPTION + AC_VECTOR] = ROW(exit_exception, "ac", exception_exits),
-	[SVM_EXIT_EXCEPTION + MC_VECTOR] = ROW(exit_mc, "mc", exception_exits),
+	[SVM_EXIT_EXCEPTION + MC_VECTOR] = ROW(mezz_exit_mc, "mc", exception_exits),
 
 	[SVM_EXIT_OF(INTR)] = ROW(mezz_exit_host_irq, "host-irq", irq_exits),
 	[SVM_EXIT_OF(NMI)] = ROW(mezz_exit_host_irq, "host-nmi", nmi_exits),
@@ -215,8 +172,8 @@ const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
 	[SVM_EXIT_OF(WBINVD)] = ROW(exit_wbinvd, "wbinvd", other_exits),
 	[SVM_EXIT_OF(VMMCALL)] = ROW(mezz_exit_hypercall, "hypercall", hypercalls),
 	[SVM_EXIT_OF(XSETBV)] = ROW(mezz_exit_xsetbv, "xsetbv", other_exits),
-	[SVM_EXIT_OF(MONITOR)] = ROW(exit_monitor, "monitor", other_exits),
-	[SVM_EXIT_OF(MWAIT)] = ROW(exit_mwait, "mwait", other_exits),
+	[SVM_EXIT_OF(MONITOR)] = ROW(mezz_exit_monitor, "monitor", other_exits),
+	[SVM_EXIT_OF(MWAIT)] = ROW(mezz_exit_mwait, "mwait", other_exits),
 
 	/* The guest has none of these. */
 	[SVM_EXIT_OF(INVLPGA)] = ROW(mezz_exit_ud, "invlpga", other_exits),

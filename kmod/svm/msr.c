@@ -3,16 +3,11 @@
  * MSRs that live in the control block or in the CPU's speculation controls, and
  * the MSR permission map.
  *
- * Nearly all vCPUs share one map, in which the guest reaches directly what
- * VMLOAD and VMSAVE switch anyway; everything else exits. A vCPU for which the
- * core wants something else gets a copy.
- *
  * Left out: last-branch recording is off, so its MSRs read as 0 and DEBUGCTL has
  * no effect; SVM's own MSRs do not exist for the guest.
  *
- * Locking: the vCPU mutex; the shared map never changes after setup.
+ * Locking: the vCPU mutex.
  */
-#include <linux/gfp.h>
 #include <linux/string.h>
 #include <asm/msr.h>
 #include <asm/msr-index.h>
@@ -24,15 +19,11 @@
 
 /* Two bits for each of 3 * 8192 MSRs: APM2, "MSR Intercepts". */
 #define MSRPM_ORDER	1
-#define MSRPM_SIZE	(PAGE_SIZE << MSRPM_ORDER)
 #define MSRPM_READ	1u
 #define MSRPM_WRITE	2u
 
 /* DEBUGCTL bits that every CPU with SVM has. */
 #define DEBUGCTL_VALID	0x3full
-
-u64 svm_msrpm_pa;
-static struct page *shared_msrpm;
 
 /* Switched by VMLOAD and VMSAVE, any value that the CPU accepts is harmless. */
 const u32 svm_direct_msrs[] = {
@@ -83,45 +74,20 @@ static void permit(u8 *map, u32 msr, bool intercept_read, bool intercept_write)
 	*map = (*map & ~(3u << bit % 8)) | bits << bit % 8;
 }
 
-int svm_msr_setup(void)
-{
-	unsigned int i;
-	u8 *map;
-
-	shared_msrpm = alloc_pages(GFP_KERNEL, MSRPM_ORDER);
-	if (!shared_msrpm)
-		return -ENOMEM;
-	map = page_address(shared_msrpm);
-	memset(map, 0xff, MSRPM_SIZE);
-	for (i = 0; svm_direct_msrs[i]; i++)
-		permit(map, svm_direct_msrs[i], false, false);
-	svm_msrpm_pa = svm_pa(shared_msrpm);
-	return 0;
-}
-
-void svm_msr_teardown(void)
-{
-	if (shared_msrpm)
-		__free_pages(shared_msrpm, MSRPM_ORDER);
-	shared_msrpm = NULL;
-}
-
-void svm_msr_destroy(struct svm_vcpu *svm)
-{
-	if (svm->msrpm)
-		__free_pages(svm->msrpm, MSRPM_ORDER);
-	svm->msrpm = NULL;
-}
+struct mezz_msr_map svm_msr_map = {
+	.order = MSRPM_ORDER,
+	.direct = svm_direct_msrs,
+	.permit = permit,
+};
 
 int svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
 {
 	struct svm_vcpu *svm = to_svm(v);
 
 	if (!svm->msrpm) {
-		svm->msrpm = alloc_pages(GFP_KERNEL_ACCOUNT, MSRPM_ORDER);
+		svm->msrpm = mezz_msr_map_copy(&svm_msr_map);
 		if (!svm->msrpm)
 			return -ENOMEM;
-		memcpy(page_address(svm->msrpm), page_address(shared_msrpm), MSRPM_SIZE);
 		svm->vmcb->c.msrpm_pa = svm_pa(svm->msrpm);
 	}
 	permit(page_address(svm->msrpm), msr, read, write);

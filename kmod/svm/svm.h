@@ -22,6 +22,7 @@
 #include <linux/stddef.h>
 #include <linux/types.h>
 #include <asm/io.h>
+#include "../cpu/msr_map.h"
 #include "../vcpu.h"
 
 /* --- control block: control area --- */
@@ -462,11 +463,8 @@ void svm_step_on(struct svm_vcpu *svm, u8 who);
 void svm_step_off(struct svm_vcpu *svm, u8 who);
 
 /* msr.c */
-extern u64 svm_msrpm_pa;
-int svm_msr_setup(void);
-void svm_msr_teardown(void);
+extern struct mezz_msr_map svm_msr_map;
 void svm_msr_reset(struct svm_vcpu *svm, bool init);
-void svm_msr_destroy(struct svm_vcpu *svm);
 int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
 int svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);

@@ -96,7 +96,7 @@ int svm_vcpu_create(struct mezz_vcpu *v)
 
 	c = &svm->vmcb->c;
 	c->iopm_pa = svm_iopm_pa;
-	c->msrpm_pa = svm_msrpm_pa;
+	c->msrpm_pa = svm_pa(svm_msr_map.shared);
 	c->int_ctl = SVM_V_INTR_MASKING | SVM_V_IGN_TPR | 0xf << SVM_V_PRIO_SHIFT;
 	c->nested_ctl = SVM_NP_ENABLE;
 	if (svm_has.pause_filter) {
@@ -114,36 +114,10 @@ void svm_vcpu_destroy(struct mezz_vcpu *v)
 	/* Another vCPU at this address must not be taken for this one. */
 	for_each_possible_cpu(cpu)
 		cmpxchg(&per_cpu(svm_cpu, cpu).last, v, NULL);
-	svm_msr_destroy(svm);
+	mezz_msr_map_free(&svm_msr_map, &svm->msrpm);
 	if (svm->vmcb)
 		__free_page(virt_to_page(svm->vmcb));
 	svm->vmcb = NULL;
-}
-
-static void set_seg(struct svm_seg *seg, u16 selector, u64 base, u16 attrib)
-{
-	seg->selector = selector;
-	seg->base = base;
-	seg->limit = 0xffff;
-	seg->attrib = attrib;
-}
-
-/* APM2, "Processor Initialization State" */
-static void reset_segments(struct svm_save *s)
-{
-	const u16 data = SVM_SEG_P | SVM_SEG_S | 3;	/* writable, accessed */
-
-	set_seg(&s->es, 0, 0, data);
-	set_seg(&s->cs, 0xf000, 0xffff0000, SVM_SEG_P | SVM_SEG_S | 0xb);
-	set_seg(&s->ss, 0, 0, data);
-	set_seg(&s->ds, 0, 0, data);
-	set_seg(&s->fs, 0, 0, data);
-	set_seg(&s->gs, 0, 0, data);
-	set_seg(&s->gdtr, 0, 0, 0);
-	set_seg(&s->ldtr, 0, 0, SVM_SEG_P | 2);
-	set_seg(&s->idtr, 0, 0, 0);
-	set_seg(&s->tr, 0, 0, SVM_SEG_P | 3);
-	s->cpl = 0;
 }
 
 void svm_vcpu_reset(struct mezz_vcpu *v, bool init)
@@ -151,7 +125,6 @@ void svm_vcpu_reset(struct mezz_vcpu *v, bool init)
 	struct svm_vcpu *svm = to_svm(v);
 	struct svm_control *c = &svm->vmcb->c;
 
-	reset_segments(&svm->vmcb->s);
 	svm_msr_reset(svm, init);
 	c->event_inj = 0;
 	c->int_state = 0;

@@ -243,7 +243,7 @@ int vmx_setup(void)
 			goto fail;
 		*(u32 *)page_address(c->region) = vmx_has.revision;
 	}
-	if (!vmx_msr_setup())
+	if (!mezz_msr_map_setup(&vmx_msr_map))
 		return 0;
 fail:
 	vmx_teardown();
@@ -261,7 +261,7 @@ void vmx_teardown(void)
 			__free_page(c->region);
 		c->region = NULL;
 	}
-	vmx_msr_teardown();
+	mezz_msr_map_free(&vmx_msr_map, &vmx_msr_map.shared);
 }
 
 /* --- CPUs on and off --- */

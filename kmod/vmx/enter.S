@@ -22,54 +22,13 @@
 #include <asm/asm.h>
 #include <asm/segment.h>
 #include "../host/spec_asm.h"
+#include "../host/switch_asm.h"
 #include "vmcs.h"
-
-/* enum mezz_state; checked against it in run.c */
-#define R(n)	((n) * 8)
-#define RAX	0
-#define RCX	1
-#define RDX	2
-#define RBX	3
-#define RBP	5
-#define RSI	6
-#define RDI	7
 
 	.text
 
-/* All from the base RDI, which is the last. MOV leaves flags alone. */
-.macro LOAD_GUEST
-	mov	R(RAX)(%rdi), %rax
-	mov	R(RCX)(%rdi), %rcx
-	mov	R(RDX)(%rdi), %rdx
-	mov	R(RBX)(%rdi), %rbx
-	mov	R(RBP)(%rdi), %rbp
-	mov	R(RSI)(%rdi), %rsi
-	.irp	n, 8, 9, 10, 11, 12, 13, 14, 15
-	mov	R(\n)(%rdi), %r\n
-	.endr
-	mov	R(RDI)(%rdi), %rdi
-.endm
-
-/* All but RAX, which is the base. */
-.macro SAVE_GUEST
-	mov	%rcx, R(RCX)(%rax)
-	mov	%rdx, R(RDX)(%rax)
-	mov	%rbx, R(RBX)(%rax)
-	mov	%rbp, R(RBP)(%rax)
-	mov	%rsi, R(RSI)(%rax)
-	mov	%rdi, R(RDI)(%rax)
-	.irp	n, 8, 9, 10, 11, 12, 13, 14, 15
-	mov	%r\n, R(\n)(%rax)
-	.endr
-.endm
-
 SYM_FUNC_START(vmx_switch)
-	push	%rbp
-	push	%rbx
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
+	PUSH_CALLER
 	push	%rdi			/* r */
 
 	cmp	%rsp, (%rsi)
@@ -82,6 +41,7 @@ SYM_FUNC_START(vmx_switch)
 	mov	%rsp, (%rsi)
 .Lsame:
 	bt	$0, %edx		/* CF: VERW below touches ZF only */
+	mov	R(RAX)(%rdi), %rax
 	LOAD_GUEST
 	MEZZ_CLEAR_CPU_BUFFERS_MDS	/* no host data left in buffers */
 	jnc	.Llaunch
@@ -95,20 +55,13 @@ SYM_FUNC_START(vmx_switch)
 	pop	R(RAX)(%rax)
 	setbe	%bl
 	movzbl	%bl, %ebx
-.Ldone:	/* No guest value may be used by speculation; callee-saved ones are popped. */
-	.irp	n, ecx, edx, esi, edi, r8d, r9d, r10d, r11d
-	xor	%\n, %\n
-	.endr
+.Ldone:
+	CLEAR_GUEST
 	MEZZ_FILL_RSB %rax		/* no return predicted by the guest */
 	MEZZ_CLEAR_BRANCH_HISTORY	/* nor an indirect branch; takes RAX, RCX */
 	mov	%ebx, %eax
 	add	$8, %rsp
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbx
-	pop	%rbp
+	POP_CALLER
 	RET
 
 .Loff:	mov	$2, %ebx

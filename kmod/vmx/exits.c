@@ -3,23 +3,13 @@
  * The exit table: exit reason to handler, name and counter. Most handlers are the
  * core's; those here decode what this hardware reports.
  *
- * NMIs and machine checks of the host that end the guest have been acknowledged
- * by the exit: the host's handlers are called by hand. NMIs are blocked after the
- * exit, as after delivery, until the handler's IRET. A machine check gets
- * registers that say "user mode": the memory in trouble is a process's, and that
- * process can be killed.
+ * An NMI of the host that ends the guest has been acknowledged by the exit: the
+ * host's handler is called by hand. NMIs are blocked after the exit, as after
+ * delivery, until the handler's IRET.
  */
-#include <linux/kconfig.h>
-#include <asm/mce.h>
-#include <asm/processor-flags.h>
-#include <asm/ptrace.h>
 #include <asm/trapnr.h>
 
 #include "vmx.h"
-
-/* Opcode bytes, first byte lowest. */
-#define OP_MONITOR	0xc8010f
-#define OP_MWAIT	0xc9010f
 
 /* DR6 bits that are set when inactive. */
 #define DR6_FIXED	0xffff0ff0ull
@@ -90,19 +80,6 @@ static int exit_db(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-/* Context: IRQs off always, as for the exception itself. */
-static int exit_mc(struct mezz_vcpu *v)
-{
-	struct pt_regs regs = {
-		.cs = 3,
-		.flags = X86_EFLAGS_IF,
-	};
-
-	if (IS_ENABLED(CONFIG_X86_MCE))
-		do_machine_check(&regs);
-	return MEZZ_RESUME;
-}
-
 static int exit_exception(struct mezz_vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
@@ -113,7 +90,7 @@ static int exit_exception(struct mezz_vcpu *v)
 	case DB_VECTOR:
 		return exit_db(v);
 	case MC_VECTOR:
-		return v->atomic ? exit_mc(v) : MEZZ_RESUME;
+		return mezz_exit_mc(v);
 	default:
 		return mezz_exit_exception(v, vector, info & INTR_ERR,
 					   vmx_read(vmx, VMCS_EXIT_INTR_ERR));
@@ -152,26 +129,6 @@ static int exit_tpr(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-static int skip(struct mezz_vcpu *v, int len)
-{
-	if (!len)
-		return MEZZ_SLOW;
-	if (len > 0)
-		mezz_skip(v, len);
-	return MEZZ_RESUME;
-}
-
-/* Nothing is monitored, so every MWAIT ends at once. */
-static int exit_monitor(struct mezz_vcpu *v)
-{
-	return skip(v, mezz_insn_len(v, OP_MONITOR, 3));
-}
-
-static int exit_mwait(struct mezz_vcpu *v)
-{
-	return skip(v, mezz_insn_len(v, OP_MWAIT, 3));
-}
-
 /* Page-directory pointers for the next entry; not an exit of the hardware's. */
 static int exit_pdpte(struct mezz_vcpu *v)
 {
@@ -206,8 +163,8 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 	[VMX_WBINVD] = ROW(mezz_exit_wbinvd, "wbinvd", other_exits),
 	[VMX_VMCALL] = ROW(mezz_exit_hypercall, "hypercall", hypercalls),
 	[VMX_XSETBV] = ROW(mezz_exit_xsetbv, "xsetbv", other_exits),
-	[VMX_MONITOR] = ROW(exit_monitor, "monitor", other_exits),
-	[VMX_MWAIT] = ROW(exit_mwait, "mwait", other_exits),
+	[VMX_MONITOR] = ROW(mezz_exit_monitor, "monitor", other_exits),
+	[VMX_MWAIT] = ROW(mezz_exit_mwait, "mwait", other_exits),
 
 	[VMX_EPT_VIOLATION] = ROW(exit_ept, "fault", fault_exits),
 	[VMX_EPT_MISCONFIG] = ROW_SLOW(mezz_exit_unknown, "ept-misconfig", other_exits),

@@ -3,17 +3,12 @@
  * MSRs that live in the control structure, in the CPU during a section, or in the
  * CPU's speculation controls; and the MSR bitmap.
  *
- * Nearly all vCPUs share one bitmap, in which the guest reaches directly what is
- * switched with it anyway; everything else exits. A vCPU for which the core wants
- * something else gets a copy.
- *
  * Left out: last-branch recording and branch-stepping, so DEBUGCTL has no effect
  * and their MSRs read as 0; VMX's own MSRs do not exist for the guest, and
  * FEATURE_CONTROL says that they never will.
  *
- * Locking: the vCPU mutex; the shared bitmap never changes after setup.
+ * Locking: the vCPU mutex.
  */
-#include <linux/gfp.h>
 #include <linux/string.h>
 #include <asm/msr.h>
 #include <asm/msr-index.h>
@@ -29,9 +24,6 @@
 #define READ_HIGH	0x400
 #define WRITE_LOW	0x800
 #define WRITE_HIGH	0xc00
-
-u64 vmx_msr_bitmap_pa;
-static struct page *shared_bitmap;
 
 const u32 vmx_direct_msrs[] = {
 	MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE,
@@ -79,45 +71,19 @@ static void permit(u8 *map, u32 msr, bool intercept_read, bool intercept_write)
 
 static_assert(WRITE_HIGH - WRITE_LOW == READ_HIGH - READ_LOW);
 
-int vmx_msr_setup(void)
-{
-	unsigned int i;
-	u8 *map;
-
-	shared_bitmap = alloc_page(GFP_KERNEL);
-	if (!shared_bitmap)
-		return -ENOMEM;
-	map = page_address(shared_bitmap);
-	memset(map, 0xff, PAGE_SIZE);
-	for (i = 0; vmx_direct_msrs[i]; i++)
-		permit(map, vmx_direct_msrs[i], false, false);
-	vmx_msr_bitmap_pa = page_to_phys(shared_bitmap);
-	return 0;
-}
-
-void vmx_msr_teardown(void)
-{
-	if (shared_bitmap)
-		__free_page(shared_bitmap);
-	shared_bitmap = NULL;
-}
-
-void vmx_msr_destroy(struct vmx_vcpu *vmx)
-{
-	if (vmx->msr_bitmap)
-		__free_page(vmx->msr_bitmap);
-	vmx->msr_bitmap = NULL;
-}
+struct mezz_msr_map vmx_msr_map = {
+	.direct = vmx_direct_msrs,
+	.permit = permit,
+};
 
 int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
 
 	if (!vmx->msr_bitmap) {
-		vmx->msr_bitmap = alloc_page(GFP_KERNEL_ACCOUNT);
+		vmx->msr_bitmap = mezz_msr_map_copy(&vmx_msr_map);
 		if (!vmx->msr_bitmap)
 			return -ENOMEM;
-		memcpy(page_address(vmx->msr_bitmap), page_address(shared_bitmap), PAGE_SIZE);
 		vmx_write(vmx, VMCS_MSR_BITMAP, page_to_phys(vmx->msr_bitmap));
 	}
 	permit(page_address(vmx->msr_bitmap), msr, read, write);

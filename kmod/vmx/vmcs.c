@@ -229,7 +229,7 @@ static void init_fields(struct vmx_vcpu *vmx)
 	const struct { enum vmcs_field field; u64 val; } zero_or[] = {
 		{ VMCS_PIN, vmx_has.pin },
 		{ VMCS_EXIT_CTL, vmx_has.exit },
-		{ VMCS_MSR_BITMAP, vmx_msr_bitmap_pa },
+		{ VMCS_MSR_BITMAP, page_to_phys(vmx_msr_map.shared) },
 		{ VMCS_LINK, ~0ull },
 		{ VMCS_PF_MASK }, { VMCS_PF_MATCH }, { VMCS_CR3_TARGETS },
 		{ VMCS_EXIT_MSR_STORES }, { VMCS_EXIT_MSR_LOADS }, { VMCS_ENTRY_MSR_LOADS },
@@ -312,7 +312,7 @@ void vmx_vcpu_destroy(struct mezz_vcpu *v)
 		cmpxchg(&per_cpu(vmx_cpu, cpu).last, v, NULL);
 	if (vmx->vpid)
 		ida_free(&vpids, vmx->vpid);
-	vmx_msr_destroy(vmx);
+	mezz_msr_map_free(&vmx_msr_map, &vmx->msr_bitmap);
 	free_page((unsigned long)vmx->vmcs);
 	free_page((unsigned long)vmx->vapic);
 	vmx->vmcs = NULL;
@@ -320,41 +320,10 @@ void vmx_vcpu_destroy(struct mezz_vcpu *v)
 	vmx->vpid = 0;
 }
 
-static void reset_segment(struct mezz_vcpu *v, unsigned int seg, u16 selector, u64 base,
-			  bool s, u8 type)
-{
-	const struct kvm_segment k = {
-		.selector = selector,
-		.base = base,
-		.limit = 0xffff,
-		.present = 1,
-		.s = s,
-		.type = type,
-	};
-
-	vmx_set_segment(v, seg, &k);
-}
-
-/* SDM 3, "Processor State After Reset" */
-static void reset_segments(struct mezz_vcpu *v)
-{
-	const struct kvm_dtable dt = { .limit = 0xffff };
-	unsigned int seg;
-
-	for (seg = MEZZ_ES; seg <= MEZZ_GS; seg++)
-		reset_segment(v, seg, 0, 0, true, 3);
-	reset_segment(v, MEZZ_CS, 0xf000, 0xffff0000, true, 0xb);
-	reset_segment(v, MEZZ_LDTR, 0, 0, false, 2);
-	reset_segment(v, MEZZ_TR, 0, 0, false, 0xb);
-	vmx_set_dt(v, false, &dt);
-	vmx_set_dt(v, true, &dt);
-}
-
 void vmx_vcpu_reset(struct mezz_vcpu *v, bool init)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
 
-	reset_segments(v);
 	vmx_msr_reset(vmx, init);
 	vmx->injected = false;
 	vmx_write(vmx, VMCS_ENTRY_INTR, 0);

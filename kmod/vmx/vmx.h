@@ -23,6 +23,7 @@
 #include <linux/stddef.h>
 #include <asm/desc_defs.h>
 #include <asm/io.h>
+#include "../cpu/msr_map.h"
 #include "../vcpu.h"
 #include "check.h"
 #include "vmcs.h"
@@ -296,11 +297,8 @@ void vmx_open_irq_window(struct mezz_vcpu *v);
 void vmx_open_nmi_window(struct mezz_vcpu *v);
 
 /* msr.c */
-extern u64 vmx_msr_bitmap_pa;
-int vmx_msr_setup(void);
-void vmx_msr_teardown(void);
+extern struct mezz_msr_map vmx_msr_map;
 void vmx_msr_reset(struct vmx_vcpu *vmx, bool init);
-void vmx_msr_destroy(struct vmx_vcpu *vmx);
 int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
 int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
