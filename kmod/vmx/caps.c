@@ -27,6 +27,7 @@
 #include <asm/processor.h>
 #include <asm/processor-flags.h>
 #include <asm/tlbflush.h>
+#include <asm/tsc.h>
 
 #include "../host/host.h"
 #include "vmx.h"
@@ -101,7 +102,7 @@ static const struct {
 } controls[] = {
 	{ offsetof(struct vmx_caps, pin),
 	  PIN_INTR | PIN_NMI | PIN_VNMI,
-	  0, &vmx_has.pin, "virtual NMIs" },
+	  PIN_TIMER, &vmx_has.pin, "virtual NMIs" },
 	{ offsetof(struct vmx_caps, exec),
 	  EXEC_TSC_OFFSET | EXEC_HLT | EXEC_MWAIT | EXEC_RDPMC | EXEC_MOV_DR | EXEC_IO |
 	  EXEC_MSR_BITMAP | EXEC_MONITOR | EXEC_SECONDARY,
@@ -118,6 +119,30 @@ static const struct {
 	  0, &vmx_has.entry, "loading of PAT and EFER" },
 };
 
+/*
+ * What can be done without, by the names that in-tree KVM has for it. After the
+ * module is loaded they say what is used.
+ */
+static bool use_ad = true, use_vpid = true, use_tpr_shadow = true, use_timer = true;
+
+module_param_named(eptad, use_ad, bool, 0444);
+MODULE_PARM_DESC(eptad, "VMX: accessed and dirty bits of EPT (default: if the CPU has them)");
+module_param_named(vpid, use_vpid, bool, 0444);
+MODULE_PARM_DESC(vpid, "VMX: VPIDs, translations that survive exits (default: so)");
+module_param_named(flexpriority, use_tpr_shadow, bool, 0444);
+MODULE_PARM_DESC(flexpriority, "VMX: CR8 without exits (default: so)");
+module_param_named(preemption_timer, use_timer, bool, 0444);
+MODULE_PARM_DESC(preemption_timer, "VMX: guests that never exit are stopped (default: so)");
+
+static const struct {
+	bool *use;
+	u32 *ctl, bit;
+} optional[] = {
+	{ &use_vpid, &vmx_has.exec2, EXEC2_VPID },
+	{ &use_tpr_shadow, &vmx_has.exec, EXEC_TPR_SHADOW },
+	{ &use_timer, &vmx_has.pin, PIN_TIMER },
+};
+
 /* Return: NULL, or what is missing. */
 static const char *probe_controls(void)
 {
@@ -128,6 +153,11 @@ static const char *probe_controls(void)
 		cap = *(u64 *)((u8 *)&vmx_has.caps + controls[i].cap);
 		if (vmx_control_word(cap, controls[i].need, controls[i].want, controls[i].ctl))
 			return controls[i].name;
+	}
+	for (i = 0; i < ARRAY_SIZE(optional); i++) {
+		if (!*optional[i].use)
+			*optional[i].ctl &= ~optional[i].bit;
+		*optional[i].use = *optional[i].ctl & optional[i].bit;
 	}
 	if (vmx_has.exec & (EXEC_CR3_LOAD | EXEC_CR3_STORE))
 		return "unintercepted CR3";
@@ -146,7 +176,8 @@ static const char *probe_ept(struct mezz_host *host)
 	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
 		levels = 5;
 	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
-	if (cap & EPT_CAP_AD) {
+	use_ad = use_ad && (cap & EPT_CAP_AD);
+	if (use_ad) {
 		vmx_has.eptp |= EPTP_AD;
 		vmx_pt_format.accessed = EPT_ACCESSED;
 		vmx_pt_format.dirty = EPT_DIRTY;
@@ -160,6 +191,11 @@ static const char *probe_ept(struct mezz_host *host)
 
 static void probe_host(struct mezz_host *host)
 {
+	u64 misc;
+
+	/* It counts at the rate of one of the TSC's bits: SDM 3, "Miscellaneous Data". */
+	rdmsrl(MSR_IA32_VMX_MISC, misc);
+	vmx_has.timer = ((u64)tsc_khz * VMX_SLICE_MS >> (misc & 0x1f)) + 1;
 	/* Unrestricted guests may have these two as they like. */
 	vmx_has.cr0_fixed = vmx_has.caps.cr0_fixed0 & ~(u64)(X86_CR0_PE | X86_CR0_PG);
 	vmx_has.cr4_fixed = vmx_has.caps.cr4_fixed0;

@@ -166,6 +166,8 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 	[VMX_MONITOR] = ROW(mezz_exit_monitor, "monitor", other_exits),
 	[VMX_MWAIT] = ROW(mezz_exit_mwait, "mwait", other_exits),
 
+	[VMX_TIMER] = ROW(exit_intr, "slice", irq_exits),
+
 	[VMX_EPT_VIOLATION] = ROW(exit_ept, "fault", fault_exits),
 	[VMX_EPT_MISCONFIG] = ROW_SLOW(mezz_exit_unknown, "ept-misconfig", other_exits),
 

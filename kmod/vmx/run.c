@@ -14,6 +14,11 @@
  * null, TR's limit that of a TSS without I/O bitmap, DR7 400h, DEBUGCTL 0. All but
  * IDTR (its vectors end at 255 anyway) is mended when the section ends.
  *
+ * The preemption timer ends what does not exit by itself. An interrupt of the host
+ * does so too, but Bochs (2.7) decides whether it will before it knows that it is in
+ * a guest, and so by the guest's IF. It starts anew at each entry and costs no
+ * instruction.
+ *
  * Known hack: SPEC_CTRL is written in C around vmx_switch(). The one RET in
  * between is covered by what enter.S does to return predictions.
  */

@@ -260,6 +260,9 @@ static void init_fields(struct vmx_vcpu *vmx)
 	if (vmx_has.exec2 & EXEC2_ENCLS)
 		vmx_write(vmx, VMCS_ENCLS_EXIT_BITMAP, ~0ull);
 
+	if (vmx_has.pin & PIN_TIMER)
+		vmx_write(vmx, VMCS_GUEST_TIMER, vmx_has.timer);
+
 	store_idt(&idt);
 	vmx_write(vmx, VMCS_HOST_IDT_BASE, idt.address);
 	rdmsrl(MSR_EFER, val);

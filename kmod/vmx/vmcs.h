@@ -88,6 +88,7 @@ enum vmcs_field {
 	VMCS_GUEST_INTR_STATE = 0x4824,
 	VMCS_GUEST_ACTIVITY = 0x4826,
 	VMCS_GUEST_SYSENTER_CS = 0x482a,
+	VMCS_GUEST_TIMER = 0x482e,
 	VMCS_HOST_SYSENTER_CS = 0x4c00,
 	/* natural width */
 	VMCS_CR0_MASK = 0x6000,
@@ -129,6 +130,7 @@ enum vmcs_field {
 #define PIN_INTR		BIT(0)
 #define PIN_NMI			BIT(3)
 #define PIN_VNMI		BIT(5)
+#define PIN_TIMER		BIT(6)
 
 /* VMCS_EXEC */
 #define EXEC_INTR_WINDOW	BIT(2)
@@ -256,6 +258,7 @@ enum vmx_reason {
 	VMX_EPT_VIOLATION = 48,
 	VMX_EPT_MISCONFIG = 49,
 	VMX_INVEPT = 50,
+	VMX_TIMER = 52,
 	VMX_INVVPID = 53,
 	VMX_WBINVD = 54,
 	VMX_XSETBV = 55,

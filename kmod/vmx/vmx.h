@@ -28,6 +28,9 @@
 #include "check.h"
 #include "vmcs.h"
 
+/* The preemption timer ends an entry after so much time without an exit. */
+#define VMX_SLICE_MS		2
+
 /**
  * struct vmx_features - what the CPUs have; constant after probe
  * @caps: their capability MSRs
@@ -40,6 +43,7 @@
  * @cr0_fixed: CR0 bits that are always 1 in hardware
  * @cr4_fixed: CR4 bits that are always 1 in hardware
  * @eptp: bits of the EPT pointer beside the address
+ * @timer: what the preemption timer counts down from: VMX_SLICE_MS of guest time
  * @invept_type: the narrowest type of INVEPT
  */
 struct vmx_features {
@@ -48,6 +52,7 @@ struct vmx_features {
 	u32 pin, exec, exec2, exit, entry;
 	u64 cr0_fixed, cr4_fixed;
 	u64 eptp;
+	u32 timer;
 	u8 invept_type;
 	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
 	bool ibpb;		/* the host wants IBPB between guests */
