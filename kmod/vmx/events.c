@@ -115,6 +115,8 @@ void vmx_before_entry(struct vmx_vcpu *vmx)
 		vmwrite(VMCS_GUEST_RFLAGS, flags | X86_EFLAGS_TF);
 		/* Or the step would end one instruction late. */
 		set_intr_state(vmx, SHADOWS, 0);
+		if (vmx->v.exit != &vmx_exits[VMX_TPR])		/* a trap: its step is done */
+			vmwrite(VMCS_GUEST_PENDING_DB, 0);
 	}
 	if (vmx->pre & VMX_PRE_SHADOW)
 		check_shadow(vmx);
@@ -223,6 +225,18 @@ static void put_back(struct vmx_vcpu *vmx, u32 info)
 	mezz_request(&vmx->v, MEZZ_REQ_EVENT);
 }
 
+/*
+ * The instruction was not executed, so there is no step to report. Hardware has one
+ * here only behind MOV SS, Bochs (2.7) always.
+ */
+static void drop_step(struct vmx_vcpu *vmx)
+{
+	u64 pending = vmread(VMCS_GUEST_PENDING_DB);
+
+	if (unlikely(pending & PENDING_DB_BS) && !(intr_state(vmx) & STATE_MOV_SS))
+		vmwrite(VMCS_GUEST_PENDING_DB, pending & ~PENDING_DB_BS);
+}
+
 void vmx_requeue(struct vmx_vcpu *vmx, u32 reason)
 {
 	u32 info = vmread(VMCS_IDT_INFO);
@@ -238,8 +252,10 @@ void vmx_requeue(struct vmx_vcpu *vmx, u32 reason)
 		return;
 	}
 	/* SDM 3, "Resuming Guest Software after Handling an Exception": IRET faulted. */
-	if (reason == VMX_EPT_VIOLATION)
+	if (reason == VMX_EPT_VIOLATION) {
 		unblock = vmread(VMCS_QUALIFICATION) & EPT_Q_NMI_UNBLOCK;
+		drop_step(vmx);
+	}
 	if (unlikely(unblock))
 		set_intr_state(vmx, 0, STATE_NMI);
 }
