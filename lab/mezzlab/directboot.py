@@ -18,17 +18,18 @@ DISK_BYTES = 20 * 16 * 63 * 512
 
 
 def _unpacked(image):
-    """The ELF file inside a bzImage with an xz or lz4 payload."""
+    """The ELF file inside a bzImage with an xz, lz4 or zstd payload."""
     setup_sectors = (image[0x1f1] or 4) + 1
     offset, length = struct.unpack_from('<II', image, 0x248)
     start = setup_sectors * 512 + offset
     payload = image[start:start + length]
     if payload[:6] == b'\xfd7zXZ\0':
         return lzma.LZMADecompressor().decompress(payload)
-    if payload[:4] == b'\x02\x21\x4c\x18':
-        # the last four bytes are the kernel's own, and lz4 complains of them
-        return subprocess.run(['lz4', '-dc', '-'], input=payload[:-4], stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, check=False).stdout
+    for magic, program in (b'\x02\x21\x4c\x18', 'lz4'), (b'\x28\xb5\x2f\xfd', 'zstd'):
+        if payload[:4] == magic:
+            # the last four bytes are the kernel's own, and the program complains of them
+            return subprocess.run([program, '-dc', '-'], input=payload[:-4], stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, check=False).stdout
     raise cache.LabError('cannot unpack a kernel whose payload starts with ' + payload[:6].hex())
 
 
