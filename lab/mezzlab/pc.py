@@ -4,6 +4,7 @@
 Everything waits with a limit, so that no case hangs; what was said is kept and shown
 when a case fails.
 """
+import fcntl
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 from . import cache
 
 QEMU = 'qemu-system-x86_64'
+KVM_CHECK_EXTENSION = 0xae03
 # Of one answer. A box shares the machine with others.
 PATIENCE = 120
 
@@ -111,7 +113,22 @@ class Monitor:
                 self.events.append(message)
 
 
-class Machine:
+class Shell:
+    """The shell of guest-pc-init at the other end of a console. A subclass has the
+    console, a Stream, and send(), which types a line."""
+
+    def sh(self, line, seconds=PATIENCE):
+        """Runs LINE in the guest's shell; returns what it printed. It must end with 0."""
+        start = self.console.seen
+        self.send(line)
+        found = self.console.wait_for(r'^@done (\d+)$', seconds)
+        said = self.console.text[start:found.start()]
+        if found.group(1) != '0':
+            raise Failed(f'guest: {line}: status {found.group(1)}: {said.strip()}')
+        return said
+
+
+class Machine(Shell):
     """One QEMU process."""
 
     def __init__(self, lab, name, arguments):
@@ -138,16 +155,6 @@ class Machine:
     def send(self, line):
         self.process.stdin.write(line.encode() + b'\n')
         self.process.stdin.flush()
-
-    def sh(self, line, seconds=PATIENCE):
-        """Runs LINE in the guest's shell; returns what it printed. It must end with 0."""
-        start = self.console.seen
-        self.send(line)
-        found = self.console.wait_for(r'^@done (\d+)$', seconds)
-        said = self.console.text[start:found.start()]
-        if found.group(1) != '0':
-            raise Failed(f'guest: {line}: status {found.group(1)}: {said.strip()}')
-        return said
 
     def wait_end(self, seconds=PATIENCE):
         """QEMU has to end by itself, with 0."""
@@ -218,3 +225,12 @@ def check(condition, what):
     """Fails with WHAT unless CONDITION."""
     if not condition:
         raise Failed(what)
+
+
+def capability(number):
+    """What /dev/kvm answers for a capability."""
+    descriptor = os.open('/dev/kvm', os.O_RDWR)
+    try:
+        return fcntl.ioctl(descriptor, KVM_CHECK_EXTENSION, number)
+    finally:
+        os.close(descriptor)
