@@ -29,6 +29,16 @@ static void walk_faults(struct kunit *test)
 	test_faults();
 }
 
+static void walk_upper_levels(struct kunit *test)
+{
+	test_upper_levels();
+}
+
+static void walk_reserved(struct kunit *test)
+{
+	test_reserved();
+}
+
 static void walk_rest(struct kunit *test)
 {
 	test_rest();
@@ -43,6 +53,8 @@ static int walk_init(struct kunit *test)
 static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(walk_modes),
 	KUNIT_CASE(walk_faults),
+	KUNIT_CASE(walk_upper_levels),
+	KUNIT_CASE(walk_reserved),
 	KUNIT_CASE(walk_rest),
 	{}
 };

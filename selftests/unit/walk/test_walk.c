@@ -19,6 +19,8 @@ int main(void)
 {
 	test_modes();
 	test_faults();
+	test_upper_levels();
+	test_reserved();
 	test_rest();
 	return tap_end();
 }
