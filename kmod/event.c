@@ -249,10 +249,11 @@ int mezz_inject_events(struct mezz_vcpu *v)
 		if (irq_waits(v))
 			open_irq_window(v);
 	}
-	if (v->lapic)
-		mezz_engine->update_cr8(v, mezz_lapic_get_cr8(v), mezz_lapic_masked_irr(v));
 	if (unlikely(v->run->request_interrupt_window) && !mezz_irqchip_full(v->vm))
 		open_irq_window(v);
+	/* After the windows, on which the engine's answer may depend. */
+	if (v->lapic)
+		mezz_engine->update_cr8(v, mezz_lapic_get_cr8(v), mezz_lapic_masked_irr(v));
 	return MEZZ_RESUME;
 }
 

@@ -435,6 +435,34 @@ TEST(lapic_xapic)
 	vcpu_run(vm_with_guest(VM_IRQCHIP, lapic_guest, 0));
 }
 
+/* CR8 moves while an interrupt waits for IF. OVMF's interrupt handlers do that. */
+static void cr8_window_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+
+	mask_pic();
+	c->handler[0x51] = g_on_irq_eoi;
+	g_apic_enable();
+	for (unsigned int i = 1; i <= arg; i++) {
+		self(0x51);
+		G_WRITE_CR(8, 2);
+		G_WRITE_CR(8, 7);
+		G_CHECK_EQ(G_READ_CR(8), 7);
+		take();
+		G_CHECK_EQ(c->irqs[0x51], i - 1);
+		G_WRITE_CR(8, 0);
+		take();
+		G_CHECK_EQ(c->irqs[0x51], i);
+	}
+}
+
+TEST(lapic_cr8_window)
+{
+	if (dev_is_kvm())
+		test_skip("QEMU's emulated CPU, under in-tree KVM, aborts");
+	vcpu_run(vm_with_guest(VM_IRQCHIP, cr8_window_guest, 20));
+}
+
 static void x2apic_guest(uint64_t arg)
 {
 	struct guest_cpu *c = g_cpu();

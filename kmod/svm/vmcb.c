@@ -146,10 +146,14 @@ void svm_vcpu_reset(struct mezz_vcpu *v, bool init)
 
 /* --- what follows the core's state --- */
 
+/*
+ * While V_IRQ is set every write exits: a CR8 that goes down would make QEMU 7.2's
+ * emulated CPU look at V_IRQ without its lock, and abort.
+ */
 void svm_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	bool write = irr >= 0 || !v->lapic;
+	bool write = irr >= 0 || !v->lapic || svm->window;
 
 	if (svm->tpr != tpr) {
 		svm->tpr = tpr;
