@@ -150,7 +150,7 @@ class Machine(Shell):
         self.qmp = self.monitor.command
 
     def wait_ready(self, seconds=PATIENCE):
-        return self.console.wait_for('^@ready .*\n', seconds)
+        return self.console.wait_for(r'@ready [0-9.]+\n', seconds)
 
     def send(self, line):
         self.process.stdin.write(line.encode() + b'\n')
