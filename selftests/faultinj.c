@@ -58,13 +58,20 @@ static void arm(unsigned int n)
 	REQUIRE(pwrite(fail_nth, text, len, 0) == len, "fail-nth: %s", strerror(errno));
 }
 
-/* Switches it off; has the fault been injected? */
+/*
+ * Switches it off; has the fault been injected? One that has not may still hit the
+ * calls in here, which copy, too; then it is over.
+ */
 static bool disarm(void)
 {
 	char text[12] = "";
+	ssize_t r = pread(fail_nth, text, sizeof(text) - 1, 0);
 
-	REQUIRE(pread(fail_nth, text, sizeof(text) - 1, 0) > 0, "fail-nth: %s", strerror(errno));
-	arm(0);
+	if (r < 0 && errno == EFAULT)
+		return false;
+	REQUIRE(r > 0, "fail-nth: %s", strerror(errno));
+	REQUIRE(pwrite(fail_nth, "0", 1, 0) == 1 || errno == EFAULT, "fail-nth: %s",
+		strerror(errno));
 	return atoi(text) == 0;
 }
 

@@ -221,10 +221,12 @@ static void pit_guest(uint64_t arg)
 	prepare();
 	g_ioapic_route(0, 0x40, 0);
 	/* One shot (mode 0), 5 ms */
+	start = g_rdtsc();
 	pit_program(0, 5966);
 	uint16_t first = pit_count();
 
-	G_CHECK(first <= 5966);
+	/* Below zero it goes on with 65,535: a slow host may be that late. */
+	G_CHECK(first <= 5966 || (g_rdtsc() - start) / tsc_per_ms >= 4);
 	g_sti_hlt_cli();
 	G_CHECK_EQ(c->irqs[0x40], 1);
 	/* Periodic (mode 2 and 3), 2 ms: the number is right in the end */
