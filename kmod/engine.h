@@ -70,6 +70,9 @@ enum mezz_event_type {
  * @xss: IA32_XSS bits that guests may use
  * @tsc_scaling: guest TSC frequency may differ from the host's
  * @tsc_frac_bits: fraction bits of the TSC ratio
+ * @partial: some states of a guest run in software: ask mezz_engine.runnable()
+ * @identity_hpa: host physical address of a page that every VM has, read-only, at
+ *	vm->identity_map_addr; 0: none
  * @has_nrips: the engine reports instruction lengths for instruction exits
  * @vnmi: the hardware keeps the NMI mask
  */
@@ -81,6 +84,8 @@ struct mezz_host {
 	u64 xss;
 	bool tsc_scaling;
 	u8 tsc_frac_bits;
+	bool partial;
+	u64 identity_hpa;
 	bool has_nrips;
 	bool vnmi;
 };
@@ -163,6 +168,12 @@ struct mezz_engine {
 	 */
 	unsigned int (*insn_bytes)(struct mezz_vcpu *v, u8 *buf);
 
+	/*
+	 * [S] Optional, with mezz_host.partial: can hardware execute the guest in the
+	 * state that it is in? Asked before each section. False: the emulator executes
+	 * it, outside of sections; inject() is then called there, too.
+	 */
+	bool (*runnable)(struct mezz_vcpu *v);
 	/* [A] Deliver at the next entry. @err is valid if @has_err. */
 	void (*inject)(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 		       bool has_err, u32 err, unsigned int insn_len);

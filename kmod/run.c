@@ -282,7 +282,10 @@ static long run_loop(struct mezz_vcpu *v, int *idx)
 			continue;
 		if (r != MEZZ_RESUME)
 			break;
-		r = run_section(v);
+		if (unlikely(mezz_host.partial) && !mezz_engine->runnable(v))
+			r = mezz_run_software(v);
+		else
+			r = run_section(v);
 		if (r == MEZZ_SLOW)
 			r = v->exit->handler(v);
 		if (r == SECTION_OVER || r == MEZZ_RESUME) {

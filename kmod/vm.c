@@ -141,6 +141,9 @@ no_engine:
 	return r;
 }
 
+/* Where KVM has it: below the firmware, where no RAM is. GPA */
+#define DEFAULT_IDENTITY_MAP	0xfffbc000ull
+
 static struct mezz_vm *alloc_vm(void)
 {
 	struct mezz_vm *vm = kzalloc(mezz_engine->vm_size, GFP_KERNEL_ACCOUNT);
@@ -156,6 +159,7 @@ static struct mezz_vm *alloc_vm(void)
 	init_waitqueue_head(&vm->writers_gone);
 	vm->serial = atomic_inc_return(&vm_serial);
 	vm->tsc_khz = tsc_khz;
+	vm->identity_map_addr = DEFAULT_IDENTITY_MAP;
 	raw_spin_lock_init(&vm->tsc.lock);
 	r = init_vm(vm);
 	if (r) {
@@ -197,7 +201,7 @@ static long set_identity_map(struct mezz_vm *vm, void __user *argp)
 		return -EFAULT;
 	mutex_lock(&vm->lock);
 	if (!vm->nr_vcpus) {
-		vm->identity_map_addr = addr ? addr : 0xfffbc000;
+		vm->identity_map_addr = addr ? addr : DEFAULT_IDENTITY_MAP;
 		r = 0;
 	}
 	mutex_unlock(&vm->lock);
@@ -217,7 +221,7 @@ static long vm_ioctl_own(struct mezz_vm *vm, unsigned int cmd, unsigned long arg
 	case KVM_ENABLE_CAP:
 		return mezz_vm_enable_cap(vm, argp);
 	case KVM_SET_TSS_ADDR:
-		/* Three pages below 4 GiB that an engine without unrestricted guest uses. */
+		/* Three pages below 4 GiB, for virtual-8086 mode. Nothing here uses them. */
 		if (arg > (unsigned int)(-3 * PAGE_SIZE))
 			return -EINVAL;
 		vm->tss_addr = arg;

@@ -451,20 +451,32 @@ static void cb_get_seg(struct mezz_emul *e, unsigned int seg, struct mezz_emul_s
 	out->limit = k.limit;
 	out->sel = k.selector;
 	out->type = k.type;
+	out->dpl = k.dpl;
 	out->usable = k.present && !k.unusable;
+	out->s = k.s;
+	out->avl = k.avl;
+	out->l = k.l;
 	out->db = k.db;
 }
 
 static void cb_set_seg(struct mezz_emul *e, unsigned int seg, const struct mezz_emul_seg *in)
 {
-	struct mezz_vcpu *v = state(e)->v;
-	struct kvm_segment k;
+	const struct kvm_segment k = {
+		.base = in->base,
+		.limit = in->limit,
+		.selector = in->sel,
+		.type = in->type,
+		.present = in->usable,
+		.dpl = in->dpl,
+		.db = in->db,
+		.s = in->s,
+		.l = in->l,
+		.g = in->limit >> 20 ? 1 : 0,
+		.avl = in->avl,
+		.unusable = !in->usable,
+	};
 
-	/* Real mode: selector and base, nothing else. */
-	mezz_engine->get_segment(v, seg, &k);
-	k.selector = in->sel;
-	k.base = in->base;
-	mezz_engine->set_segment(v, seg, &k);
+	mezz_engine->set_segment(state(e)->v, seg, &k);
 }
 
 static int cb_read_cr(struct mezz_emul *e, unsigned int n, u64 *val)

@@ -33,6 +33,25 @@ void mezz_emul_forget(struct mezz_vcpu *v);
 int mezz_emulate(struct mezz_vcpu *v, u64 gpa, bool write);
 
 /**
+ * mezz_run_software() - execute a guest that mezz_engine.runnable() refuses
+ * @v: the vCPU; SRCU read side held
+ *
+ * A few dozen instructions, or until the hardware can go on.
+ * Context: may sleep, outside of sections.
+ * Return: enum mezz_next, never MEZZ_SLOW
+ */
+int mezz_run_software(struct mezz_vcpu *v);
+
+/**
+ * mezz_emul_deliver() - an engine's inject(), while the guest runs in software
+ * @v: the vCPU; SRCU read side held
+ * @vector: what v->ev says is injected; it is delivered in real mode, and stays
+ *	injected in protected mode
+ * Context: may sleep.
+ */
+void mezz_emul_deliver(struct mezz_vcpu *v, u8 vector);
+
+/**
  * mezz_hypercall_len() - is the instruction at RIP a hypercall, of any vendor?
  * @v: the vCPU; SRCU read side held
  *

@@ -3,14 +3,14 @@
  * Executor: dispatch, operands, segmentation, and the instructions that only
  * move data between general registers and memory.
  *
- * Everything else is in alu.c, string.c, flow.c, vector.c and system.c. The
+ * Everything else is in alu.c, string.c, flow.c, far.c, vector.c and system.c. The
  * rules of the game are in exec.h.
  */
 #include "exec_int.h"
 
 int mezz_emul_raise(struct mezz_emul *e, u8 vector, u32 err)
 {
-	bool has = vector == VEC_GP || vector == VEC_SS || vector == VEC_AC;
+	bool has = (vector >= VEC_NP && vector <= VEC_GP) || vector == VEC_AC;
 
 	e->fault.vector = vector;
 	/* No error codes in real mode (SDM 3, "Real-Address Mode Exceptions"). */
@@ -340,6 +340,12 @@ static int (*const executor[MEZZ_NR_OPS])(struct mezz_emul *e) = {
 	[MEZZ_OP_LGDT ... MEZZ_OP_SIDT] = emul_op_dt,
 	[MEZZ_OP_SLDT] = emul_op_sldt, [MEZZ_OP_STR] = emul_op_sldt,
 	[MEZZ_OP_VMOV ... MEZZ_OP_VMOVH] = emul_op_vector,
+	[MEZZ_OP_MOV_TO_SREG] = emul_op_lseg,
+	[MEZZ_OP_PUSH_SREG] = emul_op_stack_sreg, [MEZZ_OP_POP_SREG] = emul_op_stack_sreg,
+	[MEZZ_OP_LLDT] = emul_op_load_system, [MEZZ_OP_LTR] = emul_op_load_system,
+	[MEZZ_OP_CALL_FAR ... MEZZ_OP_IRET] = emul_op_far,
+	[MEZZ_OP_INT3 ... MEZZ_OP_INTO] = emul_op_int,
+	[MEZZ_OP_ENTER] = emul_op_enter, [MEZZ_OP_XLAT] = emul_op_xlat,
 };
 
 /* RIP after the instruction wraps as IP and EIP do. */
@@ -375,6 +381,8 @@ int mezz_emul_exec(struct mezz_emul *e)
 	else
 		e->rflags &= ~FL_RF;
 	e->rip = e->next;
-	e->trap = tf;
+	/* INT clears TF, and with it its own trap. */
+	e->trap = tf && (e->insn.op < MEZZ_OP_INT3 || e->insn.op > MEZZ_OP_INTO ||
+			 (e->rflags & FL_TF));
 	return MEZZ_EMUL_OK;
 }

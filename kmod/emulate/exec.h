@@ -20,8 +20,8 @@
  * One call executes at most one iteration of a string instruction that touches
  * I/O (mezz_emul.io), and at most rep_max iterations otherwise.
  *
- * Known hacks: far transfers, IRET, INT and segment loads outside real mode
- * are MEZZ_EMUL_UNKNOWN. #AC is checked before the access, after a probe.
+ * Known hacks: far transfers, IRET and INT in protected mode are done only as far
+ * as boot code needs them (far.c). #AC is checked before the access, after a probe.
  */
 #ifndef MEZZ_EXEC_H
 #define MEZZ_EXEC_H
@@ -51,15 +51,19 @@ enum mezz_emul_rc {
  * @limit: in bytes, scaled
  * @sel: selector
  * @type: four type bits of the descriptor
+ * @dpl: its privilege level
  * @usable: present and not null
+ * @s: code or data, not a system segment
+ * @avl: for software
+ * @l: 64-bit code
  * @db: D or B bit
  */
 struct mezz_emul_seg {
 	u64 base;
 	u32 limit;
 	u16 sel;
-	u8 type;
-	bool usable, db;
+	u8 type, dpl;
+	bool usable, s, avl, l, db;
 };
 
 /**
@@ -94,7 +98,7 @@ struct mezz_emul;
  * @pio_out: the same to @port, queued like writes
  * @io_allowed: I/O permission bitmap of the TSS
  * @get_seg: a segment register; cannot fail
- * @set_seg: load one in real mode
+ * @set_seg: load one; all checks are made
  * @read_cr: CR0, CR2, CR3, CR4, CR8
  * @write_cr: the same, with all architectural checks
  * @read_dr: DR0-DR7
@@ -190,6 +194,15 @@ struct mezz_emul {
  * Return: enum mezz_emul_rc
  */
 int mezz_emul_exec(struct mezz_emul *e);
+
+/**
+ * mezz_emul_interrupt() - deliver an event to a guest in real mode
+ * @e: registers, rip, rflags; e->insn is spoilt
+ * @vector: which
+ * Context: whatever the callbacks allow.
+ * Return: enum mezz_emul_rc
+ */
+int mezz_emul_interrupt(struct mezz_emul *e, u8 vector);
 
 /**
  * mezz_emul_ea() - effective and linear address of the memory operand

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of the executor share: registers, memory operands, flags.
- * Private to exec.c, alu.c, string.c, flow.c, vector.c and system.c, and for
+ * Private to exec.c, alu.c, string.c, flow.c, far.c, vector.c and system.c, and for
  * the joints to a vCPU, glue.c and access.c.
  */
 #ifndef MEZZ_EXEC_INT_H
@@ -44,10 +44,15 @@
 #define C4_LA57	0x00001000ull
 #define C4_OSXSAVE 0x00040000ull
 
+#define EFER_LONG_ACTIVE 0x00000400ull
+
 /* Exception vectors. */
 #define VEC_DE	0
+#define VEC_BP	3
+#define VEC_OF	4
 #define VEC_UD	6
 #define VEC_NM	7
+#define VEC_NP	11
 #define VEC_SS	12
 #define VEC_GP	13
 #define VEC_PF	14
@@ -151,6 +156,7 @@ u64 emul_flags_szp(u64 res, unsigned int size);
 u64 emul_alu(unsigned int op, u64 a, u64 b, unsigned int size, u64 *flags);
 
 /* Stack (flow.c). @sp: working copy of the stack pointer. */
+unsigned int emul_stack_size(struct mezz_emul *e);	/* width of that, in bytes */
 int emul_push(struct mezz_emul *e, u64 *sp, unsigned int size, u64 val);
 int emul_pop(struct mezz_emul *e, u64 *sp, unsigned int size, u64 *val);
 void emul_set_sp(struct mezz_emul *e, u64 sp);
@@ -180,6 +186,13 @@ int emul_op_branch(struct mezz_emul *e);
 int emul_op_flag(struct mezz_emul *e);
 int emul_op_vector(struct mezz_emul *e);
 int emul_op_sreg(struct mezz_emul *e);
+int emul_op_lseg(struct mezz_emul *e);
+int emul_op_stack_sreg(struct mezz_emul *e);
+int emul_op_load_system(struct mezz_emul *e);
+int emul_op_far(struct mezz_emul *e);
+int emul_op_int(struct mezz_emul *e);
+int emul_op_enter(struct mezz_emul *e);
+int emul_op_xlat(struct mezz_emul *e);
 int emul_op_cr(struct mezz_emul *e);
 int emul_op_dr(struct mezz_emul *e);
 int emul_op_msw(struct mezz_emul *e);

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Executor: the stack, near branches and the flag instructions.
- *
- * Far transfers, IRET and INT are left out: they need descriptors and gates,
- * and no operating system does them on I/O memory.
+ * Executor: the stack, near branches and the flag instructions. Far transfers are
+ * in far.c.
  */
 #include "exec_int.h"
 
-/* Width of the stack pointer in bytes. */
-static unsigned int stack_size(struct mezz_emul *e)
+unsigned int emul_stack_size(struct mezz_emul *e)
 {
 	struct mezz_emul_seg ss;
 
@@ -20,12 +17,12 @@ static unsigned int stack_size(struct mezz_emul *e)
 
 void emul_set_sp(struct mezz_emul *e, u64 sp)
 {
-	emul_set_reg(e, MEZZ_GPR_SP, sp, stack_size(e));
+	emul_set_reg(e, MEZZ_GPR_SP, sp, emul_stack_size(e));
 }
 
 int emul_push(struct mezz_emul *e, u64 *sp, unsigned int size, u64 val)
 {
-	u64 mask = emul_mask(stack_size(e)), off = (*sp - size) & mask;
+	u64 mask = emul_mask(emul_stack_size(e)), off = (*sp - size) & mask;
 	int rc = emul_write_at(e, MEZZ_SEG_SS, off, size, val);
 
 	if (!rc)
@@ -35,7 +32,7 @@ int emul_push(struct mezz_emul *e, u64 *sp, unsigned int size, u64 val)
 
 int emul_pop(struct mezz_emul *e, u64 *sp, unsigned int size, u64 *val)
 {
-	u64 mask = emul_mask(stack_size(e)), off = *sp & mask;
+	u64 mask = emul_mask(emul_stack_size(e)), off = *sp & mask;
 	int rc = emul_read_at(e, MEZZ_SEG_SS, off, size, val);
 
 	if (!rc)

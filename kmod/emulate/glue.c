@@ -146,6 +146,8 @@ static int retire(struct mezz_vcpu *v)
 
 	write_back(v, e);
 	mezz_set(v, MEZZ_RIP, e->rip);
+	if (unlikely(e->insn.op == MEZZ_OP_IRET))
+		mezz_engine->set_nmi_mask(v, false);
 	if (unlikely(e->shadow || mezz_engine->get_shadow(v)))
 		mezz_engine->set_shadow(v, e->shadow);
 	if (unlikely(e->trap || (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)))
@@ -240,6 +242,9 @@ int emul_execute(struct mezz_vcpu *v)
 	struct mezz_emul *e = &s->e;
 	int rc;
 
+	rc = emul_exit_insn(v);
+	if (rc != MEZZ_SLOW)
+		return rc;
 	load_state(v, e);
 	s->nread = 0;
 	s->nwrite = 0;
@@ -332,7 +337,7 @@ static int simple_mov(struct mezz_vcpu *v, struct mezz_emul *e)
 static bool touches_memory(const struct mezz_insn *i)
 {
 	return i->dst == MEZZ_OPND_MEM || i->src == MEZZ_OPND_MEM ||
-	       (i->op >= MEZZ_OP_MOVS && i->op <= MEZZ_OP_RET) || i->op > MEZZ_OP_LAST_EXEC;
+	       (i->op >= MEZZ_OP_MOVS && i->op <= MEZZ_OP_RET) || i->op > MEZZ_OP_VMOVH;
 }
 
 static int cannot_decode(struct mezz_vcpu *v, int r)

@@ -54,6 +54,7 @@ struct emul_code_page {
  * @gpa_write: it was a write
  * @busy: user space acts for a half-done instruction
  * @retry: a half-done instruction is to be continued outside the section
+ * @software: every instruction is executed here, not only those that exit
  * @exit_tpr: the instruction ends with KVM_EXIT_SET_TPR
  * @rip: of the half-done instruction
  * @nread: I/O reads of the instruction so far, in this execution
@@ -79,6 +80,7 @@ struct mezz_emul_vcpu {
 	u64 gpa;
 	bool gpa_write;
 	bool busy, retry;
+	bool software;
 	bool exit_tpr;
 	u64 rip;
 
@@ -115,6 +117,10 @@ extern const struct mezz_emul_ops emul_ops;
 int emul_flush(struct mezz_vcpu *v);
 /* KVM_EXIT_MMIO for a write: MEZZ_USER. */
 int emul_exit_mmio_write(struct mezz_vcpu *v, const struct emul_io *io);
+
+/* --- software.c --- */
+/* Settle e->insn by the handler of its exit: enum mezz_next; MEZZ_SLOW: not one of those. */
+int emul_exit_insn(struct mezz_vcpu *v);
 
 /* --- glue.c --- */
 /* Execute v->emul->e.insn (again): enum mezz_next. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Executor: control and debug registers, descriptor-table registers, segment
- * register moves. Privilege is checked here, values by the callbacks.
+ * Executor: control and debug registers, descriptor-table registers. Privilege is
+ * checked here, values by the callbacks.
  */
 #include "exec_int.h"
 
@@ -145,31 +145,4 @@ int emul_op_sldt(struct mezz_emul *e)
 		return rc;
 	e->ops->get_seg(e, e->insn.op == MEZZ_OP_SLDT ? MEZZ_SEG_LDTR : MEZZ_SEG_TR, &s);
 	return emul_set_dst(e, e->insn.dst == MEZZ_OPND_MEM ? 2 : e->insn.opsize, s.sel);
-}
-
-int emul_op_sreg(struct mezz_emul *e)
-{
-	struct mezz_emul_seg s;
-	u64 sel;
-	int rc;
-
-	if (e->insn.src == MEZZ_OPND_SREG) {
-		e->ops->get_seg(e, e->insn.src_reg, &s);
-		return emul_set_dst(e, e->insn.dst == MEZZ_OPND_MEM ? 2 : e->insn.opsize, s.sel);
-	}
-	if (e->insn.dst_reg == MEZZ_SEG_CS)
-		return emul_ud(e);
-	/* Descriptor loads are not done here. */
-	if (!emul_real(e))
-		return MEZZ_EMUL_UNKNOWN;
-	rc = emul_get_src(e, 2, &sel);
-	if (rc)
-		return rc;
-	e->ops->get_seg(e, e->insn.dst_reg, &s);
-	s.sel = sel;
-	s.base = sel << 4;
-	e->ops->set_seg(e, e->insn.dst_reg, &s);
-	if (e->insn.dst_reg == MEZZ_SEG_SS)
-		e->shadow = MEZZ_EMUL_SHADOW_MOV_SS;
-	return MEZZ_EMUL_OK;
 }

@@ -177,14 +177,48 @@ static enum mezz_fault slow_fault(struct mezz_vcpu *v, struct mezz_slot *slot, u
 	return r;
 }
 
+/*
+ * A page of our own, which no slot has and the notifier never hears of. Nothing but a
+ * new root takes it away.
+ */
+static enum mezz_fault map_identity(struct mezz_vcpu *v, u64 gfn)
+{
+	const struct mezz_pt_format *pt = mezz_engine->pt;
+	enum mezz_map r = MEZZ_MAP_NO_TABLE;
+	u64 *spare = NULL;
+	int i;
+
+	if (v->atomic)
+		return MEZZ_FAULT_AGAIN;
+	for (i = 0; i < MAX_ROUNDS && r != MEZZ_MAP_DONE; i++) {
+		local_irq_disable();
+		read_lock(&v->vm->mmu.lock);
+		r = mezz_pt_map(v->vm, gfn, 1, mezz_host.identity_hpa,
+				pt->leaf | pt->read, &spare);
+		read_unlock(&v->vm->mmu.lock);
+		local_irq_enable();
+		if (r == MEZZ_MAP_BLOCKED)
+			unblock(v->vm, gfn);
+		else if (r == MEZZ_MAP_NO_TABLE && !spare)
+			spare = mezz_pt_alloc();
+	}
+	if (spare)
+		mezz_pt_free(spare);
+	return r == MEZZ_MAP_DONE ? MEZZ_FAULT_FIXED : MEZZ_FAULT_BAD;
+}
+
 enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access)
 {
 	bool write = access & MEZZ_ACC_WRITE;
 	struct mezz_vm *vm = v->vm;
 	u64 gfn = gpa >> PAGE_SHIFT;
-	struct mezz_slot *slot = mezz_slot_find(vm, gfn);
+	struct mezz_slot *slot;
 	u64 *spare = NULL;
 
+	if (unlikely(mezz_host.identity_hpa) && !write &&
+	    gfn == vm->identity_map_addr >> PAGE_SHIFT)
+		return map_identity(v, gfn);
+	slot = mezz_slot_find(vm, gfn);
 	if (!slot || (write && (slot->flags & KVM_MEM_READONLY)))
 		return MEZZ_FAULT_MMIO;
 	if (!v->atomic)

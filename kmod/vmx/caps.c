@@ -3,9 +3,8 @@
  * Can this machine do it? Probe, module-wide set-up, switching CPUs on and off,
  * and the engine's table of verbs.
  *
- * Required: VMX with EPT, unrestricted guest, virtual NMIs, MSR bitmaps, and
- * loading of PAT and EFER, as every CPU since Westmere has them. Everything else
- * is used where it is there.
+ * Required: VMX with EPT, virtual NMIs, MSR bitmaps, and loading of PAT and EFER, as
+ * every CPU since Nehalem has them. Everything else is used where it is there.
  *
  * A crash: while VMX is on, INIT is blocked and CR4 cannot be written without
  * VMXE, so the capture kernel could not start. Hence mezz_on_crash() while VMs
@@ -108,9 +107,9 @@ static const struct {
 	  EXEC_MSR_BITMAP | EXEC_MONITOR | EXEC_SECONDARY,
 	  EXEC_TPR_SHADOW, &vmx_has.exec, "MSR bitmaps or secondary controls" },
 	{ offsetof(struct vmx_caps, exec2),
-	  EXEC2_EPT | EXEC2_UNRESTRICTED | EXEC2_WBINVD,
-	  EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE | EXEC2_XSAVES |
-	  EXEC2_TSC_SCALING | EXEC2_ENCLS, &vmx_has.exec2, "EPT or unrestricted guest" },
+	  EXEC2_EPT | EXEC2_WBINVD,
+	  EXEC2_UNRESTRICTED | EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE |
+	  EXEC2_XSAVES | EXEC2_TSC_SCALING | EXEC2_ENCLS, &vmx_has.exec2, "EPT" },
 	{ offsetof(struct vmx_caps, exit),
 	  EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_LOAD_PAT | EXIT_LOAD_EFER,
 	  0, &vmx_has.exit, "loading of PAT and EFER" },
@@ -123,10 +122,13 @@ static const struct {
  * What can be done without, by the names that in-tree KVM has for it. After the
  * module is loaded they say what is used.
  */
-static bool use_ad = true, use_vpid = true, use_tpr_shadow = true, use_timer = true;
+static bool use_ad = true, use_unrestricted = true, use_vpid = true;
+static bool use_tpr_shadow = true, use_timer = true;
 
 module_param_named(eptad, use_ad, bool, 0444);
 MODULE_PARM_DESC(eptad, "VMX: accessed and dirty bits of EPT (default: if the CPU has them)");
+module_param_named(unrestricted_guest, use_unrestricted, bool, 0444);
+MODULE_PARM_DESC(unrestricted_guest, "VMX: real mode in hardware (default: if the CPU can)");
 module_param_named(vpid, use_vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "VMX: VPIDs, translations that survive exits (default: so)");
 module_param_named(flexpriority, use_tpr_shadow, bool, 0444);
@@ -138,6 +140,7 @@ static const struct {
 	bool *use;
 	u32 *ctl, bit;
 } optional[] = {
+	{ &use_unrestricted, &vmx_has.exec2, EXEC2_UNRESTRICTED },
 	{ &use_vpid, &vmx_has.exec2, EXEC2_VPID },
 	{ &use_tpr_shadow, &vmx_has.exec, EXEC_TPR_SHADOW },
 	{ &use_timer, &vmx_has.pin, PIN_TIMER },
@@ -176,7 +179,8 @@ static const char *probe_ept(struct mezz_host *host)
 	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
 		levels = 5;
 	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
-	use_ad = use_ad && (cap & EPT_CAP_AD);
+	/* Not beside a page directory that is mapped read-only: limited.c. */
+	use_ad = use_ad && use_unrestricted && (cap & EPT_CAP_AD);
 	if (use_ad) {
 		vmx_has.eptp |= EPTP_AD;
 		vmx_pt_format.accessed = EPT_ACCESSED;
@@ -196,8 +200,11 @@ static void probe_host(struct mezz_host *host)
 	/* It counts at the rate of one of the TSC's bits: SDM 3, "Miscellaneous Data". */
 	rdmsrl(MSR_IA32_VMX_MISC, misc);
 	vmx_has.timer = ((u64)tsc_khz * VMX_SLICE_MS >> (misc & 0x1f)) + 1;
+	vmx_has.limited = !(vmx_has.exec2 & EXEC2_UNRESTRICTED);
+	vmx_has.cr0_fixed = vmx_has.caps.cr0_fixed0;
 	/* Unrestricted guests may have these two as they like. */
-	vmx_has.cr0_fixed = vmx_has.caps.cr0_fixed0 & ~(u64)(X86_CR0_PE | X86_CR0_PG);
+	if (!vmx_has.limited)
+		vmx_has.cr0_fixed &= ~(u64)(X86_CR0_PE | X86_CR0_PG);
 	vmx_has.cr4_fixed = vmx_has.caps.cr4_fixed0;
 	vmx_has.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
 	vmx_has.ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB);
@@ -210,6 +217,7 @@ static void probe_host(struct mezz_host *host)
 	host->max_asid = vmx_has.exec2 & EXEC2_VPID ? 0x10000 : 0;
 	host->tsc_scaling = vmx_has.exec2 & EXEC2_TSC_SCALING;
 	host->tsc_frac_bits = 48;
+	host->partial = vmx_has.limited;
 	host->has_nrips = true;
 	host->vnmi = true;
 }
@@ -279,7 +287,8 @@ int vmx_setup(void)
 			goto fail;
 		*(u32 *)page_address(c->region) = vmx_has.revision;
 	}
-	if (!mezz_msr_map_setup(&vmx_msr_map))
+	if (!mezz_msr_map_setup(&vmx_msr_map) &&
+	    (!vmx_has.limited || !vmx_limited_setup(&mezz_host)))
 		return 0;
 fail:
 	vmx_teardown();
@@ -298,6 +307,7 @@ void vmx_teardown(void)
 		c->region = NULL;
 	}
 	mezz_msr_map_free(&vmx_msr_map, &vmx_msr_map.shared);
+	vmx_limited_teardown();
 }
 
 /* --- CPUs on and off --- */
@@ -437,6 +447,7 @@ const struct mezz_engine mezz_vmx_engine = {
 	.load = vmx_load,
 	.unload = vmx_unload,
 	.enter = vmx_enter,
+	.runnable = vmx_runnable,
 	.fetch = vmx_fetch,
 	.get_segment = vmx_get_segment,
 	.set_segment = vmx_set_segment,

@@ -17,6 +17,7 @@
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
 
+#include "../emulate/emulate.h"
 #include "vmx.h"
 
 /* Exceptions that push an error code, outside real mode. */
@@ -135,6 +136,10 @@ void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 	struct vmx_vcpu *vmx = to_vmx(v);
 	u32 info = INTR_VALID | vector;
 
+	if (unlikely(!v->atomic)) {
+		mezz_emul_deliver(v, vector);
+		return;
+	}
 	switch (type) {
 	case MEZZ_EV_IRQ:
 		info |= INTR_TYPE_IRQ;

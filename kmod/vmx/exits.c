@@ -129,10 +129,14 @@ static int exit_tpr(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-/* Page-directory pointers for the next entry; not an exit of the hardware's. */
-static int exit_pdpte(struct mezz_vcpu *v)
+/*
+ * Not an exit of the hardware's: page-directory pointers for the next entry are to be
+ * read, or the guest goes on in software.
+ */
+static int exit_outside(struct mezz_vcpu *v)
 {
-	vmx_read_pdptes(v);
+	if (vmx_pae_paging(v))
+		vmx_read_pdptes(v);
 	return MEZZ_RESUME;
 }
 
@@ -181,5 +185,5 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 };
 
 const struct mezz_exit vmx_exit_nmi = ROW(exit_nmi, "host-nmi", nmi_exits);
-const struct mezz_exit vmx_exit_pdpte = ROW_SLOW(exit_pdpte, "pdpte", other_exits);
+const struct mezz_exit vmx_exit_outside = ROW_SLOW(exit_outside, "outside", other_exits);
 const struct mezz_exit vmx_exit_other = ROW_SLOW(mezz_exit_unknown, "unknown", other_exits);

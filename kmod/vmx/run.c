@@ -267,7 +267,7 @@ int vmx_enter(struct mezz_vcpu *v)
 	u32 reason;
 
 	if (unlikely(v->dirty & FLUSHED) && unlikely(!vmx_flush(vmx))) {
-		v->exit = &vmx_exit_pdpte;
+		v->exit = &vmx_exit_outside;
 		return MEZZ_RESUME;
 	}
 	if (v->dirty & BIT(MEZZ_RIP))

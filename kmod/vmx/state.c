@@ -61,7 +61,7 @@ void vmx_fetch(struct mezz_vcpu *v, unsigned int what)
 		val |= vmx->cr0_shadow & ~CR0_OWNED;
 		break;
 	case MEZZ_CR3:
-		val = vmx_read(vmx, VMCS_GUEST_CR3);
+		val = vmx->flat ? vmx->flat_cr3 : vmx_read(vmx, VMCS_GUEST_CR3);
 		break;
 	case MEZZ_CR4:
 		val = vmx_read(vmx, VMCS_GUEST_CR4) & vmx->cr4_owned;
@@ -80,7 +80,7 @@ void vmx_fetch(struct mezz_vcpu *v, unsigned int what)
 	v->avail |= 1u << what;
 }
 
-static bool pae_paging(struct mezz_vcpu *v)
+bool vmx_pae_paging(struct mezz_vcpu *v)
 {
 	return mezz_paging(v) && (mezz_get(v, MEZZ_CR4) & X86_CR4_PAE) && !mezz_long_mode(v);
 }
@@ -119,19 +119,23 @@ static bool flush_pdptes(struct vmx_vcpu *vmx)
 static void flush_cr(struct vmx_vcpu *vmx, u32 dirty)
 {
 	const u64 *r = vmx->v.r;
+	u64 val;
 
+	if (unlikely(vmx_has.limited) && (dirty & BIT(MEZZ_CR0)))
+		dirty |= vmx_flush_flat(vmx);
 	if (dirty & BIT(MEZZ_CR0)) {
 		vmx->cr0_shadow = r[MEZZ_CR0];
 		vmwrite(VMCS_CR0_SHADOW, r[MEZZ_CR0]);
 		vmwrite(VMCS_GUEST_CR0, (r[MEZZ_CR0] & ~CR0_CDNW) | vmx_has.cr0_fixed);
 	}
 	if (dirty & BIT(MEZZ_CR3))
-		vmwrite(VMCS_GUEST_CR3, r[MEZZ_CR3]);
+		vmwrite(VMCS_GUEST_CR3,
+			vmx->flat ? vmx_flat_cr3(vmx, r[MEZZ_CR3]) : r[MEZZ_CR3]);
 	if (dirty & BIT(MEZZ_CR4)) {
 		vmx->cr4_shadow = r[MEZZ_CR4];
 		vmwrite(VMCS_CR4_SHADOW, r[MEZZ_CR4]);
-		vmwrite(VMCS_GUEST_CR4, r[MEZZ_CR4] | vmx_has.cr4_fixed |
-			(__read_cr4() & X86_CR4_MCE));
+		val = r[MEZZ_CR4] | vmx_has.cr4_fixed | (__read_cr4() & X86_CR4_MCE);
+		vmwrite(VMCS_GUEST_CR4, vmx->flat ? vmx_flat_cr4(val) : val);
 	}
 	if (dirty & BIT(MEZZ_EFER)) {
 		u32 entry = vmx_has.entry;
@@ -142,7 +146,9 @@ static void flush_cr(struct vmx_vcpu *vmx, u32 dirty)
 			vmx->entry = entry;
 			vmwrite(VMCS_ENTRY_CTL, entry);
 		}
-		vmwrite(VMCS_GUEST_EFER, r[MEZZ_EFER]);
+		/* With CR0.PG set LME must be what LMA is. */
+		vmwrite(VMCS_GUEST_EFER,
+			vmx->flat ? r[MEZZ_EFER] & ~(u64)EFER_LME : r[MEZZ_EFER]);
 		if ((entry & ENTRY_IA32E) && !vmx->syscall_live)
 			vmx_load_syscall(vmx);
 	}
@@ -169,7 +175,9 @@ bool vmx_flush(struct vmx_vcpu *vmx)
 	u32 dirty = vmx->v.dirty;
 
 	if (dirty & CRS) {
-		if (unlikely(pae_paging(&vmx->v)) && !flush_pdptes(vmx))
+		if (unlikely(vmx_has.limited) && !vmx_runnable(&vmx->v))
+			return false;
+		if (unlikely(vmx_pae_paging(&vmx->v)) && !flush_pdptes(vmx))
 			return false;
 		flush_cr(vmx, dirty);
 	}
@@ -237,7 +245,7 @@ void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_seg
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
 	bool unusable = s->unusable || !s->present;
-	u32 limit = s->limit, ar = s->type & SEG_AR_TYPE;
+	u32 limit = s->limit, ar = s->type & SEG_AR_TYPE, dpl = s->dpl & 3;
 
 	if (seg == MEZZ_TR) {
 		ar |= 3;
@@ -246,7 +254,10 @@ void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_seg
 		ar |= 1;
 	}
 	ar |= s->s && seg != MEZZ_TR ? SEG_AR_S : 0;
-	ar |= (s->dpl & 3) << SEG_AR_DPL_SHIFT;
+	/* Selectors of real mode, still there in protected mode. */
+	if (vmx_has.limited && seg != MEZZ_CS && seg != MEZZ_SS && s->type < 12)
+		dpl = max_t(u32, dpl, s->selector & 3);
+	ar |= dpl << SEG_AR_DPL_SHIFT;
 	ar |= unusable ? SEG_AR_UNUSABLE : SEG_AR_P;
 	ar |= s->avl ? SEG_AR_AVL : 0;
 	ar |= s->l ? SEG_AR_L : 0;
@@ -298,6 +309,8 @@ unsigned int vmx_cs_mode(struct mezz_vcpu *v)
 
 unsigned int vmx_insn_len(struct mezz_vcpu *v)
 {
+	if (unlikely(to_vmx(v)->software))
+		return 0;
 	return vmx_read(to_vmx(v), VMCS_EXIT_INSN_LEN) & 0xf;
 }
 

@@ -173,6 +173,8 @@ static u32 exec_controls(struct vmx_vcpu *vmx)
 		exec &= ~(EXEC_MWAIT | EXEC_MONITOR);
 	if (vmx->dr_live && !vmx->dr7_taken)
 		exec &= ~EXEC_MOV_DR;
+	if (vmx->flat)
+		exec |= EXEC_CR3_LOAD | EXEC_CR3_STORE;
 	return exec | (vmx->exec & (EXEC_INTR_WINDOW | EXEC_NMI_WINDOW));
 }
 

@@ -43,6 +43,7 @@
  * @cr0_fixed: CR0 bits that are always 1 in hardware
  * @cr4_fixed: CR4 bits that are always 1 in hardware
  * @eptp: bits of the EPT pointer beside the address
+ * @limited: no unrestricted guest: limited.c
  * @timer: what the preemption timer counts down from: VMX_SLICE_MS of guest time
  * @invept_type: the narrowest type of INVEPT
  */
@@ -53,6 +54,7 @@ struct vmx_features {
 	u64 cr0_fixed, cr4_fixed;
 	u64 eptp;
 	u32 timer;
+	bool limited;
 	u8 invept_type;
 	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
 	bool ibpb;		/* the host wants IBPB between guests */
@@ -120,6 +122,9 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @dr_live: guest DR0-3 and DR6 are in the CPU
  * @pre: VMX_PRE_*
  * @have: VMX_HAVE_*
+ * @software: the last answer of vmx_runnable() was no
+ * @flat: the guest has no paging, and pages that map every address to itself
+ * @flat_cr3: its CR3 then
  * @tpr: what the virtual-APIC page says, as we know it
  * @vapic: virtual-APIC page, used for its TPR
  * @vmcs: the control structure
@@ -138,6 +143,7 @@ struct vmx_vcpu {
 	bool injected;
 	bool switch_spec;
 	bool dr_live;
+	bool software, flat;
 	u8 pre;
 	u8 have;
 	u8 tpr;
@@ -163,6 +169,7 @@ struct vmx_vcpu {
 	u32 tpr_threshold;
 	u64 eptp;
 	u64 cr0_shadow, cr4_shadow, cr4_owned;
+	u64 flat_cr3;
 	u64 guest_dr7;			/* while dr7_taken */
 	u64 pdpte[4];
 	u64 pat;
@@ -239,6 +246,16 @@ void vmx_flush_tlb(struct mezz_vcpu *v);
 void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
 void vmx_dump(struct mezz_vcpu *v);
 
+/* limited.c */
+int vmx_limited_setup(struct mezz_host *host);
+void vmx_limited_teardown(void);
+bool vmx_runnable(struct mezz_vcpu *v);
+/* Paging went on or off: control registers to write again, as bits of dirty. [A] */
+u32 vmx_flush_flat(struct vmx_vcpu *vmx);
+/* What the control structure has for a guest without paging. */
+u64 vmx_flat_cr3(struct vmx_vcpu *vmx, u64 cr3);
+u64 vmx_flat_cr4(u64 cr4);
+
 /* run.c */
 void vmx_load(struct mezz_vcpu *v);
 void vmx_unload(struct mezz_vcpu *v);
@@ -254,7 +271,8 @@ void vmx_unload_syscall(struct vmx_vcpu *vmx);
 void vmx_fetch(struct mezz_vcpu *v, unsigned int what);
 /*
  * Write registers that are dirty into the control structure. [A]
- * Return: false: page-directory pointers must be read where one may sleep.
+ * Return: false: page-directory pointers must be read where one may sleep, or the
+ * guest has to go on in software.
  */
 bool vmx_flush(struct vmx_vcpu *vmx);
 void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s);
@@ -276,11 +294,12 @@ u64 vmx_hw_dr7(struct vmx_vcpu *vmx);
  */
 void vmx_dr_load(struct vmx_vcpu *vmx);
 void vmx_dr_unload(struct vmx_vcpu *vmx);
+bool vmx_pae_paging(struct mezz_vcpu *v);
 int vmx_read_pdptes(struct mezz_vcpu *v);
 
 /* exits.c */
 extern const struct mezz_exit vmx_exits[VMX_NR_REASONS];
-extern const struct mezz_exit vmx_exit_nmi, vmx_exit_pdpte, vmx_exit_other;
+extern const struct mezz_exit vmx_exit_nmi, vmx_exit_outside, vmx_exit_other;
 
 /* events.c */
 void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,

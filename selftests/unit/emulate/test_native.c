@@ -305,7 +305,7 @@ static bool undefined_result(const struct mezz_insn *i, const u64 *r)
 /* Is it something that may be run here? */
 static bool suitable(const struct mezz_insn *i)
 {
-	if (i->op == MEZZ_OP_INVALID || i->op > MEZZ_OP_LAST_EXEC)
+	if (i->op == MEZZ_OP_INVALID || i->op > MEZZ_OP_VMOVH)
 		return false;
 	if ((i->op >= MEZZ_OP_LMSW && i->op <= MEZZ_OP_STR) ||
 	    (i->op >= MEZZ_OP_MOV_SREG && i->op <= MEZZ_OP_MOV_DR) ||
