@@ -500,10 +500,10 @@ TEST(foreign_unmaps)
 	struct vcpu *v = start(counter_guest, p, 64);
 
 	for (unsigned int i = 0; i < 300; i++) {
-		uint8_t *q = host_pages(SIZE);
+		uint8_t *q = host_pages(32 * PAGE);
 
 		memset(q, 1, 16 * PAGE);
-		munmap(q, SIZE);
+		munmap(q, 32 * PAGE);
 		if (i % 30 == 0)
 			let_run(1);
 	}
