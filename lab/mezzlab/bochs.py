@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import tty
 
 from . import cache, directboot
 from .initrd import Archive, module_name, plain_module
@@ -132,13 +133,24 @@ class _Tail:
         return new
 
 
-def _swallow(master):
-    """Reads what Bochs draws, so that it never waits for its terminal."""
+def _swallow(terminal):
+    """Reads what Bochs writes, so that it never waits for its terminal. As it is a debugger,
+    it draws on a second one, which it opens itself and names on the first; that is full
+    after some minutes of a blinking cursor, and Bochs would then stand still for ever."""
+    said = b''
     try:
-        while os.read(master, 65536):
-            pass
+        while new := os.read(terminal, 65536):
+            said = (said + new)[-1000:]
+            named = re.search(rb'connected to screen "(.+?)"', said)
+            if named:
+                said = b''
+                screen = os.open(named[1], os.O_RDWR | os.O_NOCTTY)
+                tty.setraw(screen)
+                threading.Thread(target=_swallow, args=(screen,), daemon=True).start()
     except OSError:
         pass
+    finally:
+        os.close(terminal)
 
 
 def _watch(process, tails, timeout):

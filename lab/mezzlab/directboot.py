@@ -10,6 +10,7 @@ import lzma
 import os
 import struct
 import subprocess
+import zlib
 
 from . import cache
 
@@ -18,13 +19,15 @@ DISK_BYTES = 20 * 16 * 63 * 512
 
 
 def _unpacked(image):
-    """The ELF file inside a bzImage with an xz, lz4 or zstd payload."""
+    """The ELF file inside a bzImage with an xz, gzip, lz4 or zstd payload."""
     setup_sectors = (image[0x1f1] or 4) + 1
     offset, length = struct.unpack_from('<II', image, 0x248)
     start = setup_sectors * 512 + offset
     payload = image[start:start + length]
     if payload[:6] == b'\xfd7zXZ\0':
         return lzma.LZMADecompressor().decompress(payload)
+    if payload[:2] == b'\x1f\x8b':
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(payload)
     for magic, program in (b'\x02\x21\x4c\x18', 'lz4'), (b'\x28\xb5\x2f\xfd', 'zstd'):
         if payload[:4] == magic:
             # the last four bytes are the kernel's own, and the program complains of them
