@@ -234,3 +234,9 @@ def capability(number):
         return fcntl.ioctl(descriptor, KVM_CHECK_EXTENSION, number)
     finally:
         os.close(descriptor)
+
+
+def not_on_kvm(reason):
+    """Skips the case when in-tree KVM is the driver."""
+    if not os.path.isdir('/sys/module/mezz'):
+        raise Skip(f'in-tree KVM: {reason}')
