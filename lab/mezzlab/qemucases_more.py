@@ -250,6 +250,8 @@ def swap(old, new):
 
 def to_file(lab, guest, name):
     path = f'{lab.folder}/{name}'
+    # The guest writes faster than a slow box saves: one pass has to do.
+    guest.qmp('migrate-set-parameters', downtime_limit=60000, max_bandwidth=1 << 30)
     guest.qmp('migrate', uri=f'exec:cat >{path}')
     for _ in range(1200):
         status = guest.qmp('query-migrate').get('status')
