@@ -212,8 +212,10 @@ struct mezz_engine {
 	/* [S] v->tsc_offset or v->tsc_ratio changed. */
 	void (*update_tsc)(struct mezz_vcpu *v);
 
-	/* [A] Drop all of this vCPU's guest translations on this CPU. */
+	/* [A] Drop all translations of this vCPU's linear addresses on this CPU. */
 	void (*flush_tlb)(struct mezz_vcpu *v);
+	/* [A] Drop these and those of guest physical addresses. */
+	void (*flush_memory)(struct mezz_vcpu *v);
 	/* [S] The second-stage root changed to host physical address @root. */
 	void (*set_root)(struct mezz_vcpu *v, u64 root);
 	/*

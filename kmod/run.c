@@ -59,6 +59,10 @@ static int section_requests(struct mezz_vcpu *v)
 		return SECTION_OVER;
 	/* Orders the requests' bits before the data that they announce. */
 	smp_mb__after_atomic();
+	if (test_and_clear_bit(MEZZ_REQ_MEMORY_FLUSH, &v->requests)) {
+		mezz_engine->flush_memory(v);
+		v->stat[MEZZ_STAT_tlb_flushes]++;
+	}
 	if (test_and_clear_bit(MEZZ_REQ_TLB_FLUSH, &v->requests)) {
 		mezz_engine->flush_tlb(v);
 		v->stat[MEZZ_STAT_tlb_flushes]++;

@@ -53,7 +53,8 @@ enum mezz_seg {
 enum mezz_request {
 	/* settled inside the section (IRQs off) */
 	MEZZ_REQ_EVENT,		/* look for interrupts, NMIs, exceptions to deliver */
-	MEZZ_REQ_TLB_FLUSH,	/* drop this vCPU's translations */
+	MEZZ_REQ_TLB_FLUSH,	/* drop translations of this vCPU's linear addresses */
+	MEZZ_REQ_MEMORY_FLUSH,	/* and of guest physical ones: the second stage changed */
 	/* settled outside, where one may sleep */
 	MEZZ_REQ_SLOW,		/* bits from here on end the section */
 	MEZZ_REQ_CLOCK = MEZZ_REQ_SLOW,	/* rewrite the guest's kvmclock page */

@@ -46,7 +46,7 @@ void mezz_flush_all(struct mezz_vm *vm)
 	int i, cpu, me;
 
 	mezz_for_each_vcpu(i, v, vm)
-		mezz_request(v, MEZZ_REQ_TLB_FLUSH);
+		mezz_request(v, MEZZ_REQ_MEMORY_FLUSH);
 	/* Pairs with smp_store_mb() in run_section(). */
 	smp_mb();
 	me = get_cpu();

@@ -307,6 +307,7 @@ const struct mezz_engine mezz_svm_engine = {
 	.update_debug = svm_update_debug,
 	.update_tsc = svm_update_tsc,
 	.flush_tlb = svm_flush_tlb,
+	.flush_memory = svm_flush_tlb,
 	.set_root = svm_set_root,
 	.exit_info = svm_exit_info,
 	.dump = svm_dump,

@@ -176,6 +176,10 @@ static const char *probe_ept(struct mezz_host *host)
 	if (!(cap & EPT_CAP_INVEPT) || !(cap & (EPT_CAP_INVEPT_ONE | EPT_CAP_INVEPT_ALL)))
 		return "INVEPT";
 	vmx_has.invept_type = cap & EPT_CAP_INVEPT_ONE ? 1 : 2;
+	/* A VPID without a way to drop its translations is of no use. */
+	if (!(cap & VPID_CAP_INVVPID) || !(cap & (VPID_CAP_ONE | VPID_CAP_ALL)))
+		vmx_has.exec2 &= ~EXEC2_VPID;
+	vmx_has.invvpid_type = cap & VPID_CAP_ONE ? 1 : 2;
 	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
 		levels = 5;
 	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
@@ -474,6 +478,7 @@ const struct mezz_engine mezz_vmx_engine = {
 	.update_debug = vmx_update_debug,
 	.update_tsc = vmx_update_tsc,
 	.flush_tlb = vmx_flush_tlb,
+	.flush_memory = vmx_flush_memory,
 	.set_root = vmx_set_root,
 	.exit_info = vmx_exit_info,
 	.dump = vmx_dump,

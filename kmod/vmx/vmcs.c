@@ -12,9 +12,11 @@
  * always exit on this CPU; they are not emulated.
  *
  * TLB: each vCPU has a VPID for as long as it lives. All translations are of the
- * second stage or combined with it, so INVEPT of its EPT pointer drops them; that
- * is done on request, and when the vCPU comes to a CPU where translations of
- * long ago may be waiting for it.
+ * second stage or combined with it, and carry the EPT pointer. INVVPID drops those of
+ * one vCPU, when its own page tables are the reason; INVEPT drops all with the EPT
+ * pointer, when the second stage is, and when a vCPU comes to a CPU: translations
+ * of long ago may be waiting there, also those of a dead vCPU that had its VPID and
+ * of a dead VM that had its root page.
  *
  * Locking: the vCPU mutex. vmx_vcpu.cpu and .link change on the CPU in question
  * with IRQs off.
@@ -380,17 +382,19 @@ void vmx_set_root(struct mezz_vcpu *v, u64 root)
 
 	vmx->eptp = root | vmx_has.eptp;
 	vmx_write(vmx, VMCS_EPTP, vmx->eptp);
-	vmx_flush_tlb(v);
+	vmx->flush = true;
 }
 
+/* Without a VPID each entry drops them (SDM 3, "Caching Translation Information"). */
 void vmx_flush_tlb(struct mezz_vcpu *v)
 {
-	struct vmx_vcpu *vmx = to_vmx(v);
+	if (to_vmx(v)->vpid)
+		invvpid(vmx_has.invvpid_type, to_vmx(v)->vpid);
+}
 
-	if (v->atomic)
-		invept(vmx_has.invept_type, vmx->eptp);
-	else
-		vmx->flush = true;
+void vmx_flush_memory(struct mezz_vcpu *v)
+{
+	invept(vmx_has.invept_type, to_vmx(v)->eptp);
 }
 
 /* --- reports --- */

@@ -335,5 +335,16 @@ static inline void invept(u64 type, u64 eptp)
 		     : : "m" (desc), "r" (type) : "cc", "memory");
 }
 
+/* SDM 3, "INVVPID": type 1: all of this VPID, 2: all of all */
+static inline void invvpid(u64 type, u64 vpid)
+{
+	struct {
+		u64 vpid, address;
+	} desc = { vpid, 0 };
+
+	asm volatile("1:\tinvvpid %0, %1\n2:\n" _ASM_EXTABLE(1b, 2b)
+		     : : "m" (desc), "r" (type) : "cc", "memory");
+}
+
 #endif /* __ASSEMBLY__ */
 #endif

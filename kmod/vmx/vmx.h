@@ -46,6 +46,7 @@
  * @limited: no unrestricted guest: limited.c
  * @timer: what the preemption timer counts down from: VMX_SLICE_MS of guest time
  * @invept_type: the narrowest type of INVEPT
+ * @invvpid_type: the narrowest type of INVVPID that drops all of a VPID
  */
 struct vmx_features {
 	struct vmx_caps caps;
@@ -55,7 +56,7 @@ struct vmx_features {
 	u64 eptp;
 	u32 timer;
 	bool limited;
-	u8 invept_type;
+	u8 invept_type, invvpid_type;
 	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
 	bool ibpb;		/* the host wants IBPB between guests */
 	bool l1d_flush;		/* the host wants L1D flushed before entries (L1TF) */
@@ -243,6 +244,7 @@ void vmx_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr);
 void vmx_update_tsc(struct mezz_vcpu *v);
 void vmx_set_root(struct mezz_vcpu *v, u64 root);
 void vmx_flush_tlb(struct mezz_vcpu *v);
+void vmx_flush_memory(struct mezz_vcpu *v);
 void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
 void vmx_dump(struct mezz_vcpu *v);
 
