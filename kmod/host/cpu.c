@@ -153,7 +153,7 @@ static int cpus_resume(struct device *dev)
 }
 
 static const struct dev_pm_ops cpus_pm = {
-	SET_NOIRQ_SYSTEM_SLEEP_PM_OPS(cpus_suspend, cpus_resume)
+	NOIRQ_SYSTEM_SLEEP_PM_OPS(cpus_suspend, cpus_resume)
 };
 
 static struct platform_driver cpus_driver = {
