@@ -35,7 +35,10 @@ struct test_case {
 	unsigned int seconds;
 } __attribute__((aligned(32)));
 
-/* A test case: TEST(name) { ... }. It fails when it needs more than 25 s. */
+/*
+ * A test case: TEST(name) { ... }. It fails when it needs more than 25 s, or
+ * $MEZZ_PATIENCE times that.
+ */
 #define TEST_SECONDS(id, limit)                                                    \
 	static void id(void);                                                      \
 	static const struct test_case case_##id                                    \
