@@ -46,8 +46,8 @@ static bool real_mode(const struct mezz_emul *e)
 	return e->insn.mode == MEZZ_MODE_REAL;
 }
 
-/* Where the descriptor of @sel is. */
-static int find_desc(struct mezz_emul *e, u16 sel, u64 *la)
+/* The descriptor of @sel, and where it is. */
+static int read_desc(struct mezz_emul *e, u16 sel, u64 *la, u64 *d)
 {
 	struct mezz_emul_seg ldt;
 	u64 base;
@@ -65,7 +65,7 @@ static int find_desc(struct mezz_emul *e, u16 sel, u64 *la)
 	if ((sel | 7u) > limit)
 		return mezz_emul_raise(e, VEC_GP, SEL_ERR(sel));
 	*la = (u32)(base + (sel & ~7u));
-	return MEZZ_EMUL_OK;
+	return e->ops->read(e, *la, d, 8, MEZZ_EMUL_READ);
 }
 
 static void unpack(struct mezz_emul_seg *s, u16 sel, u64 d)
@@ -142,9 +142,7 @@ static int load(struct mezz_emul *e, unsigned int seg, u16 sel, struct mezz_emul
 		s->usable = false;
 		return MEZZ_EMUL_OK;
 	}
-	rc = find_desc(e, sel, &la);
-	if (!rc)
-		rc = e->ops->read(e, la, &d, 8, MEZZ_EMUL_READ);
+	rc = read_desc(e, sel, &la, &d);
 	if (rc)
 		return rc;
 	/* A gate or a task. */
@@ -161,6 +159,17 @@ static int load(struct mezz_emul *e, unsigned int seg, u16 sel, struct mezz_emul
 	unpack(s, sel, d);
 	s->type |= TYPE_ACCESSED;
 	return MEZZ_EMUL_OK;
+}
+
+/* The memory operand: an offset, then a selector. */
+static int far_pointer(struct mezz_emul *e, u64 *off, u64 *sel)
+{
+	unsigned int size = e->insn.opsize;
+	u64 at = emul_offset(e);
+	int rc = emul_read_at(e, e->insn.seg, at, size, off);
+
+	return rc ? rc : emul_read_at(e, e->insn.seg, (at + size) & emul_mask(e->insn.adsize),
+				      2, sel);
 }
 
 /* --- data segments --- */
@@ -202,20 +211,17 @@ int emul_op_lseg(struct mezz_emul *e)
 	static const u8 seg_of[8] = {
 		[2] = MEZZ_SEG_SS, [4] = MEZZ_SEG_FS, [5] = MEZZ_SEG_GS
 	};
-	unsigned int size = e->insn.opsize, seg = seg_of[e->insn.opcode & 7];
+	unsigned int seg = seg_of[e->insn.opcode & 7];
 	u64 off, sel;
 	int rc;
 
 	if (!e->insn.map)
 		seg = e->insn.opcode == 0xc4 ? MEZZ_SEG_ES : MEZZ_SEG_DS;
-	rc = emul_read_at(e, e->insn.seg, emul_offset(e), size, &off);
-	if (!rc)
-		rc = emul_read_at(e, e->insn.seg,
-				  (emul_offset(e) + size) & emul_mask(e->insn.adsize), 2, &sel);
+	rc = far_pointer(e, &off, &sel);
 	if (!rc)
 		rc = set_data_seg(e, seg, sel);
 	if (!rc)
-		emul_set_reg(e, e->insn.dst_reg, off, size);
+		emul_set_reg(e, e->insn.dst_reg, off, e->insn.opsize);
 	return rc;
 }
 
@@ -269,9 +275,7 @@ int emul_op_load_system(struct mezz_emul *e)
 	}
 	if (sel & SEL_LDT)
 		return mezz_emul_raise(e, VEC_GP, SEL_ERR(sel));
-	rc = find_desc(e, sel, &la);
-	if (!rc)
-		rc = e->ops->read(e, la, &d, 8, MEZZ_EMUL_READ);
+	rc = read_desc(e, sel, &la, &d);
 	if (rc)
 		return rc;
 	type = DESC_TYPE(d);
@@ -304,19 +308,11 @@ static void enter_code(struct mezz_emul *e, const struct mezz_emul_seg *s, u64 o
 
 static int far_target(struct mezz_emul *e, u64 *off, u64 *sel)
 {
-	unsigned int size = e->insn.opsize;
-	int rc;
-
-	if (e->insn.dst == MEZZ_OPND_IMM) {
-		*off = e->insn.imm & emul_mask(size);
-		*sel = e->insn.imm2;
-		return MEZZ_EMUL_OK;
-	}
-	rc = emul_read_at(e, e->insn.seg, emul_offset(e), size, off);
-	if (rc)
-		return rc;
-	return emul_read_at(e, e->insn.seg, (emul_offset(e) + size) & emul_mask(e->insn.adsize),
-			    2, sel);
+	if (e->insn.dst != MEZZ_OPND_IMM)
+		return far_pointer(e, off, sel);
+	*off = e->insn.imm & emul_mask(e->insn.opsize);
+	*sel = e->insn.imm2;
+	return MEZZ_EMUL_OK;
 }
 
 static int do_far(struct mezz_emul *e)

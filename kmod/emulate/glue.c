@@ -242,9 +242,11 @@ int emul_execute(struct mezz_vcpu *v)
 	struct mezz_emul *e = &s->e;
 	int rc;
 
-	rc = emul_exit_insn(v);
-	if (rc != MEZZ_SLOW)
-		return rc;
+	if (unlikely(s->software)) {
+		rc = emul_exit_insn(v);
+		if (rc != MEZZ_SLOW)
+			return rc;
+	}
 	load_state(v, e);
 	s->nread = 0;
 	s->nwrite = 0;

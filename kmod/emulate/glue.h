@@ -119,7 +119,10 @@ int emul_flush(struct mezz_vcpu *v);
 int emul_exit_mmio_write(struct mezz_vcpu *v, const struct emul_io *io);
 
 /* --- software.c --- */
-/* Settle e->insn by the handler of its exit: enum mezz_next; MEZZ_SLOW: not one of those. */
+/*
+ * While the guest runs in software: settle e->insn by the handler of its exit. Return:
+ * enum mezz_next; MEZZ_SLOW: not one of those.
+ */
 int emul_exit_insn(struct mezz_vcpu *v);
 
 /* --- glue.c --- */

@@ -57,7 +57,7 @@ int emul_exit_insn(struct mezz_vcpu *v)
 {
 	const struct mezz_emul *e = &v->emul->e;
 
-	if (!v->emul->software || !exits[e->insn.op].handler)
+	if (!exits[e->insn.op].handler)
 		return MEZZ_SLOW;
 	if (!exits[e->insn.op].any_cpl && mezz_engine->cpl(v)) {
 		mezz_queue_gp(v, 0);
