@@ -49,12 +49,23 @@ static void set_breakpoint(struct vcpu *v, uint64_t address, uint64_t dr7)
 /* Lengths of the instructions of step_guest that are executed */
 static const uint8_t lengths[] = { 1, 5, 3, 5, 2, 1, 3, 1, 1, 5, 6, 6, 7 };
 
+/*
+ * Bochs (2.7) leaves a single step pending when an EPT violation has kept the instruction
+ * from being executed; KVM enters the guest with it.
+ */
+static void need_true_steps(void)
+{
+	if (dev_is_kvm() && cpu_is_bochs() && access("/sys/module/kvm_intel", F_OK) == 0)
+		test_skip("Bochs' VMX, under in-tree KVM, reports steps that were not made");
+}
+
 TEST(single_step)
 {
 	struct vcpu *v = vm_with_guest(0, step_guest, 0);
 	uint64_t rip = (uintptr_t)step_code;
 	struct kvm_regs r;
 
+	need_true_steps();
 	set_debug(v, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
 	for (unsigned int i = 0; i < sizeof(lengths); i++) {
 		REQUIRE(vcpu_run_raw(v) == KVM_EXIT_DEBUG, "exit %u at step %u",
@@ -241,6 +252,7 @@ TEST(guest_trap_flag)
 	/* KVM loses the one after an MMIO write that goes to user space. */
 	struct vcpu *v = vm_with_guest(0, trap_flag_guest, dev_is_kvm() ? 8 : 9);
 
+	need_true_steps();
 	v->on_exit = any;
 	vcpu_run(v);
 }

@@ -308,7 +308,8 @@ TEST(msr_filter_exit)
 static void native_hlt_guest(uint64_t arg)
 {
 	(void)arg;
-	asm volatile("cli\n1: hlt\n   jmp 1b");
+	g_spin_politely();
+	asm volatile("1: hlt\n   jmp 1b");
 }
 
 static void nothing(int number)

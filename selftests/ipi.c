@@ -89,8 +89,8 @@ static void sender_guest(uint64_t logical_flat)
 		g_apic_write(APIC_DFR, 0x0fffffff);
 		g_apic_write(APIC_LDR, 1u << 24);
 	}
-	G_CHECK(g_spin_until(&ready, CPUS - 1, LIMIT));
 	g_sti();
+	G_CHECK(g_spin_until(&ready, CPUS - 1, LIMIT));
 	for (unsigned int i = 0; i < CPUS; i++) {
 		ipi(i, 0x40 + i);
 		check_got(0x40 + i, 1u << i);
@@ -350,8 +350,8 @@ static void lowest_guest(uint64_t arg)
 	start_apic();
 	g_apic_write(APIC_DFR, 0xffffffff);
 	g_apic_write(APIC_LDR, 1u << 24);
-	G_CHECK(g_spin_until(&ready, CPUS - 1, LIMIT));
 	g_sti();
+	G_CHECK(g_spin_until(&ready, CPUS - 1, LIMIT));
 	phase = 1;
 	/* The host sends, and says when it has had enough. */
 	G_CHECK(g_spin_until(&phase, 2, 100 * LIMIT));

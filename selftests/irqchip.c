@@ -458,7 +458,7 @@ static void cr8_window_guest(uint64_t arg)
 
 TEST(lapic_cr8_window)
 {
-	if (dev_is_kvm())
+	if (dev_is_kvm() && cpu_is_qemu())
 		test_skip("QEMU's emulated CPU, under in-tree KVM, aborts");
 	vcpu_run(vm_with_guest(VM_IRQCHIP, cr8_window_guest, 20));
 }

@@ -334,6 +334,7 @@ static volatile uint64_t rounds;
 /* Writes all hot pages and reads them back. */
 static void worker_guest(uint64_t base)
 {
+	g_spin_politely();
 	for (uint64_t n = 1; !stop; n++) {
 		for (unsigned int i = 0; i < HOT; i++)
 			G_WRITE(uint64_t, base + i * PAGE + 16, n << 8 | i);

@@ -25,6 +25,7 @@ static volatile uint64_t rounds;
  */
 static void counter_guest(uint64_t pages)
 {
+	g_spin_politely();
 	for (uint64_t n = 1; !stop; n++) {
 		for (unsigned int i = 0; i < pages; i++) {
 			volatile uint64_t *p = (uint64_t *)(GPA + i * PAGE);
@@ -41,6 +42,7 @@ static void counter_guest(uint64_t pages)
 /* Whatever it writes may be thrown away: reads must be zero or the last value. */
 static void discard_guest(uint64_t pages)
 {
+	g_spin_politely();
 	for (uint64_t n = 1; !stop; n++) {
 		for (unsigned int i = 0; i < pages; i++) {
 			volatile uint64_t *p = (uint64_t *)(GPA + i * PAGE);
@@ -459,6 +461,7 @@ static void *serve(void *arg)
 
 static void demand_guest(uint64_t pages)
 {
+	g_spin_politely();
 	for (unsigned int i = 0; i < pages; i++) {
 		unsigned int k = (i * 73) % pages;
 		volatile uint64_t *p = (uint64_t *)(GPA + k * PAGE);

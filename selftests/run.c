@@ -14,6 +14,7 @@ static volatile uint64_t turns;
 static void spin_guest(uint64_t arg)
 {
 	(void)arg;
+	g_spin_politely();
 	for (;;)
 		turns++;
 }

@@ -262,6 +262,18 @@ static inline void g_cli(void)
  */
 void g_sti_hlt_cli(void);
 
+/*
+ * For guests that spin for ever and are sent no interrupt. With interrupts off, as all
+ * begin, they must not keep ours from the CPU; in-tree KVM never gets it back where the
+ * CPU is one of Bochs' (docs/lab.md).
+ */
+extern volatile uint32_t guest_is_on_kvm;
+static inline void g_spin_politely(void)
+{
+	if (guest_is_on_kvm)
+		g_sti();
+}
+
 /* Until *p is @value; false after @limit turns. */
 static inline bool g_spin_until(volatile uint32_t *p, uint32_t value, uint64_t limit)
 {

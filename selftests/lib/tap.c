@@ -138,6 +138,21 @@ static int run_case(const struct test_case *test)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/*
+ * $MEZZ_AFTER: only the tests behind this one, which has taken the whole machine with it.
+ */
+static const struct test_case *first_case(void)
+{
+	const char *after = getenv("MEZZ_AFTER");
+	const struct test_case *test = __start_test_cases;
+
+	if (!after)
+		return test;
+	while (test < __stop_test_cases && strcmp(test->name, after))
+		test++;
+	return test < __stop_test_cases ? test + 1 : __start_test_cases;
+}
+
 static bool chosen(const struct test_case *test, char **names)
 {
 	if (!*names)
@@ -167,14 +182,14 @@ static void keep_svm_on(void)
 
 static int run_all(char **names)
 {
+	const struct test_case *first = first_case(), *test;
 	unsigned int planned = 0, number = 0, bad = 0, skipped = 0;
-	const struct test_case *test;
 
-	for (test = __start_test_cases; test < __stop_test_cases; test++)
+	for (test = first; test < __stop_test_cases; test++)
 		planned += chosen(test, names);
 	printf("TAP version 13\n1..%u\n", planned);
 	keep_svm_on();
-	for (test = __start_test_cases; test < __stop_test_cases; test++) {
+	for (test = first; test < __stop_test_cases; test++) {
 		uint64_t start = now_ns();
 		int status;
 
@@ -239,4 +254,17 @@ bool cpu_is_qemu(void)
 
 	asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
 	return ebx == 0x54474354 && ecx == 0x43544743 && edx == 0x47435447; /* TCGTCGTCGTCG */
+}
+
+bool cpu_is_bochs(void)
+{
+	char version[6] = "";
+	int fd = open("/sys/class/dmi/id/bios_version", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (read(fd, version, 5) != 5)
+		version[0] = 0;
+	close(fd);
+	return !strcmp(version, "Bochs");
 }

@@ -37,7 +37,7 @@ struct test_case {
 
 /*
  * A test case: TEST(name) { ... }. It fails when it needs more than 25 s, or
- * $MEZZ_PATIENCE times that.
+ * $MEZZ_PATIENCE times that. $MEZZ_AFTER names one that is left out, with all before it.
  */
 #define TEST_SECONDS(id, limit)                                                    \
 	static void id(void);                                                      \
@@ -103,6 +103,8 @@ int dev_open(void);
 bool dev_is_kvm(void);
 /* Is the CPU one that QEMU emulates? Its SVM lacks what a test then names. */
 bool cpu_is_qemu(void);
+/* Is it one that Bochs emulates? */
+bool cpu_is_bochs(void);
 /* KVM_CHECK_EXTENSION on the device */
 int dev_cap(unsigned long cap);
 

@@ -13,6 +13,8 @@
 
 extern char __executable_start[], _end[];
 
+volatile uint32_t guest_is_on_kvm;
+
 /* Page-table entries of the identity map: present, writable, user, 2 MiB */
 #define PD_FLAGS (PT_P | PT_W | PT_U | PT_A | PT_D | PT_PS)
 
@@ -118,6 +120,7 @@ struct vm *vm_new(int flags)
 	uint64_t start = (uintptr_t)__executable_start & ~(PAGE - 1);
 	uint64_t end = ((uintptr_t)_end + PAGE - 1) & ~(PAGE - 1);
 
+	guest_is_on_kvm = dev_is_kvm();
 	vm->ram_size = RAM_SIZE;
 	vm->ram = host_pages(RAM_SIZE);
 	vm->pool = POOL_START;
