@@ -28,6 +28,8 @@ from .initrd import Archive, module_name, plain_module
 
 MODELS = {'svm2': 'trinity_apu', 'vmx': 'corei7_skylake_x'}
 DRIVERS = {'svm2': 'kvm-amd', 'vmx': 'kvm-intel'}
+# Bochs' page-modification log has addresses inside pages, at each of which KVM warns.
+DRIVER_ARGS = {'kvm-intel': 'pml=0'}
 IPS = 15_000_000
 # CPUID claims 3.5 GHz while the TSC counts at IPS: the kernel has to be told.
 CMDLINE = f'console=ttyS0,115200 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable ' \
@@ -94,7 +96,8 @@ def _initrd(kernel, options, command):
         'driver': options.driver, 'args': options.module_args, 'out': 'yes' if options.out else ''}.items()))
     archive.data('mezz/command', command)
     modules = _driver_modules(kernel, options)
-    archive.data('modules/list', ''.join(name + '\n' for name, _ in modules))
+    archive.data('modules/list', ''.join(
+        f'{name} {DRIVER_ARGS.get(name.removesuffix(".ko"), "")}\n' for name, _ in modules))
     for name, data in modules:
         archive.data('modules/' + name, _stripped(data))
     archive.directory(os.getcwd())
@@ -153,14 +156,17 @@ def _swallow(terminal):
         os.close(terminal)
 
 
-def _watch(process, tails, timeout):
+def _watch(process, tails, timeout, silence):
     """Carries output until the box is finished. None, or what went wrong."""
     sinks = {'out': sys.stdout.fileno(), 'err': sys.stderr.fileno()}
-    deadline, panicked, ended = time.monotonic() + timeout, None, False
+    heard = time.monotonic()
+    deadline, panicked, ended = heard + timeout, None, False
     while True:
         ended = ended or process.poll() is not None
         for name, tail in tails.items():
             new = tail.more()
+            if new:
+                heard = time.monotonic()
             while new and name in sinks:
                 new = new[os.write(sinks[name], new):]
         now = time.monotonic()
@@ -174,6 +180,8 @@ def _watch(process, tails, timeout):
                 return 'the box panicked'
         if now > deadline:
             return f'no end after {timeout} seconds'
+        if now > heard + silence:
+            return f'no word for {silence} seconds'
         time.sleep(0.02)
 
 
@@ -211,7 +219,7 @@ def run(kernel, options, command, run_dir):
         threading.Thread(target=_swallow, args=(master,), daemon=True).start()
         tails = {name: _Tail(f'{run_dir}/{name}') for name in LINES}
         try:
-            wrong = _watch(process, tails, options.timeout)
+            wrong = _watch(process, tails, options.timeout, options.silence)
         finally:
             process.kill()
     log = '---- console\n' + tails['console'].all.decode(errors='replace')

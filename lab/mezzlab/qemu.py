@@ -106,19 +106,25 @@ def _arguments(kernel, options, run_dir, write_ends):
     return args
 
 
-def _pump(process, read_ends, deadline, received):
-    """Carries the ports' bytes until QEMU ends; False when the time is over."""
+def _pump(process, read_ends, options, received):
+    """Carries the ports' bytes until QEMU ends. None, or what went wrong."""
+    heard = time.monotonic()
+    deadline = heard + options.timeout
     sinks = {'out': sys.stdout.fileno(), 'err': sys.stderr.fileno()}
     with selectors.DefaultSelector() as selector:
         for name, end in read_ends.items():
             selector.register(end, selectors.EVENT_READ, name)
         while selector.get_map():
-            left = deadline - time.monotonic()
+            now = time.monotonic()
+            left = min(deadline, heard + options.silence) - now
             if left <= 0:
                 process.kill()
                 process.wait()
-                return False
+                if now >= deadline:
+                    return f'no end after {options.timeout} seconds'
+                return f'no word for {options.silence} seconds'
             for key, _ in selector.select(left):
+                heard = time.monotonic()
                 data = os.read(key.fd, 65536)
                 if not data:
                     selector.unregister(key.fd)
@@ -128,7 +134,7 @@ def _pump(process, read_ends, deadline, received):
                 else:
                     received[key.data] += data
     process.wait()
-    return True
+    return None
 
 
 def _text(path):
@@ -167,7 +173,7 @@ def _boot(kernel, options, command, run_dir):
         try:
             for end in write_ends.values():
                 os.close(end)
-            in_time = _pump(process, read_ends, time.monotonic() + options.timeout, received)
+            wrong = _pump(process, read_ends, options, received)
         finally:
             process.kill()
             if terminal:
@@ -178,8 +184,8 @@ def _boot(kernel, options, command, run_dir):
         return int(answer[1]), log, True
     if answer[:1] == ['failed']:
         return ' '.join(answer[1:]), log, True
-    if not in_time:
-        return f'no end after {options.timeout} seconds', log, True
+    if wrong:
+        return wrong, log, True
     words = [line for line in _text(run_dir + '/qemu').splitlines() if "doesn't support requested feature" not in line]
     return '\n'.join(['the box stopped by itself', *words]), log, bool(received['log'])
 

@@ -5,6 +5,7 @@ import re
 RESULT = re.compile(r'^(not )?ok\b\s*\d*\s*-?\s*([^#]*)(?:#\s*(SKIP|XFAIL)\b\s*(.*))?', re.IGNORECASE)
 PLAN = re.compile(r'^1\.\.(\d+)(?:\s*#\s*SKIP\s*(.*))?', re.IGNORECASE)
 KSFT_SKIP = 4
+KILLED = 124, 137
 
 
 class Program:
@@ -14,6 +15,7 @@ class Program:
         self.name = name
         self.results = []       # (verdict, description, reason)
         self.plan = None
+        self.status = None
         self.output = []
 
     def line(self, text):
@@ -38,11 +40,12 @@ class Program:
     def end(self, status):
         """The program ended with STATUS (None: it never ended)."""
         verdicts = [verdict for verdict, _, _ in self.results]
+        self.status = status
         if status is None:
             self.fail('the box ended while it ran')
         elif status == KSFT_SKIP and not verdicts:
             self.results.append(('skipped', self.name, ' '.join(self.output).strip() or 'no reason given'))
-        elif status in (124, 137):
+        elif status in KILLED:
             self.fail('it took too long, or was killed')
         elif status not in (0, KSFT_SKIP) and 'failed' not in verdicts:
             self.fail(f'it ended with {status}')
