@@ -67,6 +67,7 @@ static void cpuid_limits(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, leaf(test, t, 0, 0)->eax, LAST_BASIC);
 	KUNIT_EXPECT_EQ(test, leaf(test, t, 0x80000000, 0)->eax, LAST_EXTENDED);
+	KUNIT_EXPECT_EQ(test, leaf(test, t, 7, 0)->eax, 1u);
 	KUNIT_EXPECT_NULL(test, mezz_cpuid_scan(t->e, t->n, 0x20, 0));
 	KUNIT_EXPECT_NULL(test, mezz_cpuid_scan(t->e, t->n, 0x80000022, 0));
 	KUNIT_EXPECT_EQ(test, leaf(test, t, 0x40000000, 0)->eax, 0x40000001u);
@@ -204,6 +205,30 @@ static void cpuid_scanning(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, mezz_cpuid_scan(e, 0, 1, 0));
 }
 
+/* SPEC_CTRL has a bit of each vendor: a host that has either shows both. */
+static void cpuid_spec_bits(struct kunit *test)
+{
+	const u32 one = F(SPEC_CTRL) | F(INTEL_STIBP) | F(SPEC_CTRL_SSBD);
+	const u32 other = F(AMD_IBRS) | F(AMD_IBPB) | F(AMD_STIBP) | F(AMD_SSBD);
+	u32 w[MEZZ_CPUID_WORDS] = {};
+
+	w[CPUID_7_EDX] = F(INTEL_STIBP);
+	share_spec_bits(w);
+	KUNIT_EXPECT_EQ(test, w[CPUID_8000_0008_EBX], (u32)F(AMD_STIBP));
+	KUNIT_EXPECT_EQ(test, w[CPUID_7_EDX], (u32)F(INTEL_STIBP));
+	w[CPUID_7_EDX] = one;
+	share_spec_bits(w);
+	KUNIT_EXPECT_EQ(test, w[CPUID_8000_0008_EBX], other);
+	w[CPUID_7_EDX] = 0;
+	share_spec_bits(w);
+	KUNIT_EXPECT_EQ(test, w[CPUID_7_EDX], one);
+	/* IBRS without IBPB is less than the other's bit says */
+	w[CPUID_7_EDX] = 0;
+	w[CPUID_8000_0008_EBX] = F(AMD_IBRS) | F(AMD_SSBD);
+	share_spec_bits(w);
+	KUNIT_EXPECT_EQ(test, w[CPUID_7_EDX], (u32)F(SPEC_CTRL_SSBD));
+}
+
 static struct kunit_case cpuid_cases[] = {
 	KUNIT_CASE(cpuid_limits),
 	KUNIT_CASE(cpuid_never_offered),
@@ -211,6 +236,7 @@ static struct kunit_case cpuid_cases[] = {
 	KUNIT_CASE(cpuid_dependencies),
 	KUNIT_CASE(cpuid_taken_away),
 	KUNIT_CASE(cpuid_xsave_sizes),
+	KUNIT_CASE(cpuid_spec_bits),
 	KUNIT_CASE(cpuid_scanning),
 	{}
 };

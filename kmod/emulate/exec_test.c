@@ -585,6 +585,7 @@ static const struct row flags[] = {
 	{ BYTES(0xf8), .fl = CF, .fl2 = 0 },
 	{ BYTES(0xf9), .fl2 = CF },
 	{ BYTES(0xf5), .fl2 = CF },
+	{ BYTES(0xf5), .fl = CF, .fl2 = 0 },
 	{ BYTES(0xfd), .fl2 = FL_DF },
 	{ BYTES(0xfc), .fl = FL_DF, .fl2 = 0 },
 	{ BYTES(0xfa), .fl = FL_IF, .fl2 = 0 },

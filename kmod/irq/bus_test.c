@@ -78,6 +78,27 @@ static void bus_ranges(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, val, 0x5a5a5a5aull);
 }
 
+/* Does anything listen at a port? */
+static void bus_watched(struct kunit *test)
+{
+	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_NONE);
+	struct device d = {};
+	struct mezz_bus_entry e = {
+		.addr = 0x60, .len = 4, .dev = &d, .kind = MEZZ_BUS_DEVICE, .ops = &device_ops,
+	};
+	int idx;
+
+	mutex_lock(&m->vm.slots_lock);
+	KUNIT_EXPECT_EQ(test, mezz_bus_add(&m->vm, MEZZ_BUS_PIO, &e, 1), 0);
+	mutex_unlock(&m->vm.slots_lock);
+	idx = mezz_read_lock(&m->vm);
+	KUNIT_EXPECT_FALSE(test, mezz_pio_watched(&m->v[0], 0x5f));
+	KUNIT_EXPECT_TRUE(test, mezz_pio_watched(&m->v[0], 0x60));
+	KUNIT_EXPECT_TRUE(test, mezz_pio_watched(&m->v[0], 0x63));
+	KUNIT_EXPECT_FALSE(test, mezz_pio_watched(&m->v[0], 0x64));
+	mezz_read_unlock(&m->vm, idx);
+}
+
 static void bus_overlap(struct kunit *test)
 {
 	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_NONE);
@@ -167,6 +188,7 @@ static void bus_limit(struct kunit *test)
 
 static struct kunit_case bus_cases[] = {
 	KUNIT_CASE(bus_ranges),
+	KUNIT_CASE(bus_watched),
 	KUNIT_CASE(bus_overlap),
 	KUNIT_CASE(bus_ioeventfds),
 	KUNIT_CASE(bus_removal),

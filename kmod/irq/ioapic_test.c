@@ -161,6 +161,10 @@ static void ioapic_edge_notifies(struct kunit *test)
 	m->resampled = BIT(7);
 	set_rte(m, 7, 0, 0x77);
 	KUNIT_EXPECT_TRUE(test, test_bit(0x77, m->vm.irq->eoi_vec));
+	/* of a level-triggered one TMR tells */
+	set_rte(m, 7, 0, 0x77 | RTE_LEVEL);
+	KUNIT_EXPECT_FALSE(test, test_bit(0x77, m->vm.irq->eoi_vec));
+	set_rte(m, 7, 0, 0x77);
 	raise(m, 7, 1);
 	KUNIT_EXPECT_EQ(test, m->acked, 0ul);
 	serve(test, m, 0, 0x77);

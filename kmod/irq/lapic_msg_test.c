@@ -88,6 +88,7 @@ static void msg_cluster(struct kunit *test)
 	set_ldr(m, 0, 0x10, ~0u);
 	KUNIT_EXPECT_EQ(test, m->vm.irq->map.logical, MEZZ_LOGICAL_SLOW);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x11, true, false), 5u);
+	KUNIT_EXPECT_EQ(test, sent(m, 0x02, true, false), 2u);
 }
 
 static void msg_x2apic(struct kunit *test)

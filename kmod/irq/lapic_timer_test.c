@@ -111,7 +111,10 @@ static void timer_deadline(struct kunit *test)
 	/* not in this mode */
 	mezz_lapic_wrmsr(v, MSR_IA32_TSC_DEADLINE, rdtsc());
 	KUNIT_EXPECT_EQ(test, mezz_lapic_get_tscdeadline(v), 0ull);
+	mezz_machine_write(v, TMICT, 4000000000u);
 	mezz_machine_write(v, LVTT, 0x40 | LVT_TIMER_DEADLINE);
+	KUNIT_EXPECT_EQ(test, v->lapic->tmict, 0u);
+	KUNIT_EXPECT_FALSE(test, hrtimer_active(&v->lapic->timer));
 	mezz_machine_write(v, TMICT, 1000);
 	KUNIT_EXPECT_EQ(test, v->lapic->tmict, 0u);
 	/* passed already */

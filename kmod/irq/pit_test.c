@@ -65,6 +65,7 @@ static void pit_modes_count(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pit_out(pit, 1));
 	age(m, 1, 30000);
 	KUNIT_EXPECT_FALSE(test, pit_out(pit, 1));
+	KUNIT_EXPECT_TRUE(test, near(pit_count(pit, 1), 40000, 2));
 	/* mode 0 goes on below zero, and its output goes up there */
 	program(m, 1, 0, 20000);
 	KUNIT_EXPECT_FALSE(test, pit_out(pit, 1));

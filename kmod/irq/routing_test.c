@@ -107,6 +107,11 @@ static void routing_msi(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, msg.dest, 0xfu);
 	KUNIT_EXPECT_EQ(test, msg.mode, MEZZ_DM_LOWEST);
 	KUNIT_EXPECT_TRUE(test, msg.logical && msg.level && msg.lowest);
+	/* trigger mode and level are bits of their own */
+	msi_to_msg(0xfee00000, 0x8034, &msg);
+	KUNIT_EXPECT_TRUE(test, msg.level);
+	msi_to_msg(0xfee00000, 0x4034, &msg);
+	KUNIT_EXPECT_FALSE(test, msg.level);
 	/* the redirection hint alone */
 	msi_to_msg(0xfee0f008, 0x34, &msg);
 	KUNIT_EXPECT_TRUE(test, msg.lowest && !msg.logical);
