@@ -248,6 +248,9 @@ void mezz_set_rip(struct mezz_vcpu *v, u64 rip);
  */
 void mezz_skip(struct mezz_vcpu *v, unsigned int len);
 
+/* mezz_insn_len() where the engine does not know it. */
+int mezz_insn_len_fetched(struct mezz_vcpu *v, u32 op, unsigned int op_len);
+
 /**
  * mezz_insn_len() - how long is the instruction at RIP?
  * @v: the vCPU
@@ -260,7 +263,12 @@ void mezz_skip(struct mezz_vcpu *v, unsigned int len);
  * MEZZ_SLOW); negative when there is nothing to skip any more (a fault was
  * queued, or -ESTALE: other bytes are there): answer MEZZ_RESUME.
  */
-int mezz_insn_len(struct mezz_vcpu *v, u32 op, unsigned int op_len);
+static inline int mezz_insn_len(struct mezz_vcpu *v, u32 op, unsigned int op_len)
+{
+	unsigned int len = mezz_engine->insn_len(v);
+
+	return likely(len) ? len : mezz_insn_len_fetched(v, op, op_len);
+}
 
 static inline void mezz_request(struct mezz_vcpu *v, enum mezz_request req)
 {

@@ -336,17 +336,13 @@ int mezz_hypercall_len(struct mezz_vcpu *v)
 	return 0;
 }
 
-int mezz_insn_len(struct mezz_vcpu *v, u32 op, unsigned int op_len)
+int mezz_insn_len_fetched(struct mezz_vcpu *v, u32 op, unsigned int op_len)
 {
-	unsigned int len = mezz_engine->insn_len(v);
-	enum mezz_cpu_mode mode;
+	enum mezz_cpu_mode mode = emul_mode(v);
 	u32 bytes;
 	u64 la;
 	int r;
 
-	if (likely(len))
-		return len;
-	mode = emul_mode(v);
 	la = code_address(v, mode);
 	if (likely(offset_in_page(la) <= PAGE_SIZE - 4)) {
 		r = read_code(v, la, (u8 *)&bytes, 4);

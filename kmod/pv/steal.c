@@ -99,17 +99,20 @@ void mezz_pv_update_steal(struct mezz_vcpu *v)
 	mezz_guest_write(v, gpa + 8, &rec.version, 4);
 }
 
-void mezz_pv_preempted(struct mezz_vcpu *v)
+static noinline void set_preempted(struct mezz_vcpu *v)
 {
-	struct mezz_pv_vcpu *p = v->pv;
 	u8 flag = KVM_VCPU_PREEMPTED;
 	int idx;
 
-	if (!(p->steal_msr & KVM_MSR_ENABLED) || p->preempted)
-		return;
 	idx = mezz_read_lock(v->vm);
 	if (!mezz_guest_write(v, steal_gpa(v) + offsetof(struct kvm_steal_time, preempted),
 			      &flag, 1))
-		p->preempted = true;
+		v->pv->preempted = true;
 	mezz_read_unlock(v->vm, idx);
+}
+
+void mezz_pv_preempted(struct mezz_vcpu *v)
+{
+	if ((v->pv->steal_msr & KVM_MSR_ENABLED) && !v->pv->preempted)
+		set_preempted(v);
 }
