@@ -58,31 +58,31 @@ static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &
 /* Offset in the virtual-APIC page. */
 #define VAPIC_TPR		0x80
 
-static const u32 syscall_msrs[VMX_NR_SYSCALL] = {
-	[VMX_STAR] = MSR_STAR, [VMX_LSTAR] = MSR_LSTAR, [VMX_SFMASK] = MSR_SYSCALL_MASK,
-};
-
 /* --- section begin and end --- */
+
+/* The kernel's own accessors are calls with a trace point each; every KVM_RUN has ten. */
+static __always_inline void change_msr(u32 msr, u64 from, u64 to)
+{
+	if (from != to)
+		native_wrmsrl(msr, to);
+}
+
+static __always_inline void change_syscall(const u64 *from, const u64 *to)
+{
+	change_msr(MSR_STAR, from[VMX_STAR], to[VMX_STAR]);
+	change_msr(MSR_LSTAR, from[VMX_LSTAR], to[VMX_LSTAR]);
+	change_msr(MSR_SYSCALL_MASK, from[VMX_SFMASK], to[VMX_SFMASK]);
+}
 
 void vmx_load_syscall(struct vmx_vcpu *vmx)
 {
-	const u64 *host = this_cpu_ptr(&vmx_cpu)->syscall;
-	unsigned int i;
-
-	for (i = 0; i < VMX_NR_SYSCALL; i++)
-		if (vmx->syscall[i] != host[i])
-			wrmsrl(syscall_msrs[i], vmx->syscall[i]);
+	change_syscall(this_cpu_ptr(&vmx_cpu)->syscall, vmx->syscall);
 	vmx->syscall_live = true;
 }
 
 void vmx_unload_syscall(struct vmx_vcpu *vmx)
 {
-	const u64 *host = this_cpu_ptr(&vmx_cpu)->syscall;
-	unsigned int i;
-
-	for (i = 0; i < VMX_NR_SYSCALL; i++)
-		if (vmx->syscall[i] != host[i])
-			wrmsrl(syscall_msrs[i], host[i]);
+	change_syscall(vmx->syscall, this_cpu_ptr(&vmx_cpu)->syscall);
 	vmx->syscall_live = false;
 }
 
@@ -142,15 +142,14 @@ static void save_host_segments(struct vmx_vcpu *vmx)
 	}
 }
 
-/* Before KERNEL_GS_BASE is the host's again: loading GS spoils it. */
-static void restore_host_segments(struct vmx_vcpu *vmx)
+/* The thread may use ports: it needs the bitmap behind its TSS back. */
+static noinline void reload_tss(void)
 {
-	native_load_gdt(&this_cpu_ptr(&vmx_cpu)->gdt);
 	invalidate_tss_limit();
-	if (unlikely(vmx->host_ldt))
-		asm volatile("lldt %w0" : : "q" (vmx->host_ldt));
-	if (likely(!vmx->host_sel.all))
-		return;
+}
+
+static noinline void restore_selectors(struct vmx_vcpu *vmx)
+{
 	loadsegment(ds, vmx->host_sel.ds);
 	loadsegment(es, vmx->host_sel.es);
 	if (vmx->host_sel.fs) {
@@ -161,6 +160,20 @@ static void restore_host_segments(struct vmx_vcpu *vmx)
 		load_gs_index(vmx->host_sel.gs);
 }
 
+/* Before KERNEL_GS_BASE is the host's again: loading GS spoils it. */
+static void restore_host_segments(struct vmx_vcpu *vmx)
+{
+	native_load_gdt(&this_cpu_ptr(&vmx_cpu)->gdt);
+	if (unlikely(test_thread_flag(TIF_IO_BITMAP)))
+		reload_tss();
+	else
+		this_cpu_write(__tss_limit_invalid, true);
+	if (unlikely(vmx->host_ldt))
+		asm volatile("lldt %w0" : : "q" (vmx->host_ldt));
+	if (unlikely(vmx->host_sel.all))
+		restore_selectors(vmx);
+}
+
 void vmx_load(struct mezz_vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
@@ -169,7 +182,7 @@ void vmx_load(struct mezz_vcpu *v)
 	vmx_make_current(vmx, cpu);
 	if (unlikely(vmx->flush)) {
 		vmx->flush = false;
-		invept(vmx_has.invept_type, vmx->eptp);
+		vmx_flush_memory(v);
 	}
 	if (unlikely(READ_ONCE(cpu->last) != v)) {
 		WRITE_ONCE(cpu->last, v);
@@ -179,9 +192,9 @@ void vmx_load(struct mezz_vcpu *v)
 	if (vmx_has.l1d_flush)
 		vmx->pre |= VMX_PRE_L1D;
 	save_host_segments(vmx);
-	rdmsrl(MSR_IA32_DEBUGCTLMSR, vmx->host_debugctl);
-	rdmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
-	wrmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	vmx->host_debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
+	vmx->host_kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
+	change_msr(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base, vmx->kernel_gs_base);
 	/* SYSCALL is for 64-bit mode only. */
 	if (v->r[MEZZ_EFER] & EFER_LMA)
 		vmx_load_syscall(vmx);
@@ -197,6 +210,10 @@ void vmx_unload(struct mezz_vcpu *v)
 
 	if (unlikely(vmx->injected))
 		vmx_cancel_injection(v);
+	/* What every exit to user space, or its completion, asks for is dear outside. */
+	mezz_get(v, MEZZ_RFLAGS);
+	if (!(vmx->have & VMX_HAVE_INTR_STATE))
+		vmx_get_shadow(v);
 	if (unlikely(vmx->dr_live))
 		vmx_dr_unload(vmx);
 	if (unlikely(hw_breakpoint_active()))
@@ -207,9 +224,9 @@ void vmx_unload(struct mezz_vcpu *v)
 	}
 	if (vmx->syscall_live)
 		vmx_unload_syscall(vmx);
-	rdmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	vmx->kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
 	restore_host_segments(vmx);
-	wrmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
+	native_wrmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
 	if (unlikely(vmx->host_debugctl))
 		wrmsrl(MSR_IA32_DEBUGCTLMSR, vmx->host_debugctl);
 }

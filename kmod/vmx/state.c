@@ -34,27 +34,17 @@
 #define CR0_CDNW	((u64)(X86_CR0_CD | X86_CR0_NW))
 #define CR0_OWNED	((u64)(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_WP | X86_CR0_AM))
 #define CRS		(BIT(MEZZ_CR0) | BIT(MEZZ_CR3) | BIT(MEZZ_CR4) | BIT(MEZZ_EFER))
-#define DR7_MBS		0x400u
-#define DR7_GENERAL	BIT(13)
 
 /* --- registers --- */
 
-void vmx_fetch(struct mezz_vcpu *v, unsigned int what)
+static void fetch_other(struct vmx_vcpu *vmx, unsigned int what)
 {
-	struct vmx_vcpu *vmx = to_vmx(v);
+	struct mezz_vcpu *v = &vmx->v;
 	u64 val = v->r[what];
 
 	switch (what) {
 	case MEZZ_RSP:
 		val = vmx_read(vmx, VMCS_GUEST_RSP);
-		break;
-	case MEZZ_RIP:
-		val = vmx_read(vmx, VMCS_GUEST_RIP);
-		break;
-	case MEZZ_RFLAGS:
-		val = vmx_read(vmx, VMCS_GUEST_RFLAGS);
-		if (unlikely(vmx->step_tf))
-			val &= ~(u64)X86_EFLAGS_TF;
 		break;
 	case MEZZ_CR0:
 		val = vmx_read(vmx, VMCS_GUEST_CR0) & CR0_OWNED;
@@ -78,6 +68,23 @@ void vmx_fetch(struct mezz_vcpu *v, unsigned int what)
 	}
 	v->r[what] = val;
 	v->avail |= 1u << what;
+}
+
+/* Nearly every exit wants these two. */
+void vmx_fetch(struct mezz_vcpu *v, unsigned int what)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	if (what == MEZZ_RIP) {
+		v->r[MEZZ_RIP] = vmx_read(vmx, VMCS_GUEST_RIP);
+		v->avail |= BIT(MEZZ_RIP);
+	} else if (what == MEZZ_RFLAGS) {
+		v->r[MEZZ_RFLAGS] = vmx_read(vmx, VMCS_GUEST_RFLAGS) &
+				    ~(vmx->step_tf ? (u64)X86_EFLAGS_TF : 0);
+		v->avail |= BIT(MEZZ_RFLAGS);
+	} else {
+		fetch_other(vmx, what);
+	}
 }
 
 bool vmx_pae_paging(struct mezz_vcpu *v)
@@ -320,13 +327,6 @@ unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf)
 }
 
 /* --- debug registers --- */
-
-u64 vmx_hw_dr7(struct vmx_vcpu *vmx)
-{
-	if (unlikely(vmx->dr7_taken))
-		return ((u32)vmx->v.guest_debug_dr[7] & ~DR7_GENERAL) | DR7_MBS;
-	return vmx->v.r[MEZZ_DR7];
-}
 
 /*
  * DR7 is switched by hardware. DR0-3 and DR6 are lazy: as long as no breakpoint is

@@ -87,7 +87,7 @@ void vmx_clear_all(struct vmx_cpu *cpu)
 		clear_here(vmx, cpu);
 }
 
-static noinline void move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+static void move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
 	int old;
 
@@ -112,10 +112,8 @@ static noinline void move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 	vmwrite(VMCS_HOST_SYSENTER_ESP, cpu->sysenter_esp);
 }
 
-void vmx_make_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+void vmx_move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
-	if (likely(cpu->current_vmcs == vmx))
-		return;
 	if (vmx->cpu == smp_processor_id()) {
 		vmptrld(vmx->vmcs_pa);
 		cpu->current_vmcs = vmx;

@@ -229,7 +229,13 @@ static inline void vmx_write(struct vmx_vcpu *vmx, enum vmcs_field field, u64 va
 }
 
 /* Make @vmx current on this CPU. IRQs off; they may be on for a moment. */
-void vmx_make_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu);
+void vmx_move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu);
+static inline void vmx_make_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+{
+	if (unlikely(cpu->current_vmcs != vmx))
+		vmx_move_here(vmx, cpu);
+}
+
 /* Write back all control structures this CPU holds. [A] */
 void vmx_clear_all(struct vmx_cpu *cpu);
 int vmx_vcpu_create(struct mezz_vcpu *v);
@@ -287,8 +293,16 @@ unsigned int vmx_insn_len(struct mezz_vcpu *v);
 unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf);
 void vmx_update_debug(struct mezz_vcpu *v);
 #define VMX_DR7_ENABLES	0xffu
+#define VMX_DR7_MBS	0x400u
+#define VMX_DR7_GENERAL	BIT(13)
 /* DR7 that the guest runs with; outside sections and when they begin. */
-u64 vmx_hw_dr7(struct vmx_vcpu *vmx);
+static inline u64 vmx_hw_dr7(struct vmx_vcpu *vmx)
+{
+	if (unlikely(vmx->dr7_taken))
+		return ((u32)vmx->v.guest_debug_dr[7] & ~VMX_DR7_GENERAL) | VMX_DR7_MBS;
+	return vmx->v.r[MEZZ_DR7];
+}
+
 /*
  * Put the guest's (or its debugger's) DR0-3 into the CPU and take them back:
  * when the section begins with breakpoints enabled, or when the guest touches
