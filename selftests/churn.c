@@ -127,5 +127,13 @@ TEST_SECONDS(thousand_vms_leave_nothing, 100)
 	for (i = 0; i < VMS; i++)
 		one_vm(i);
 	keep_books(&after);
+	/* The host uses memory, too, but seldom a page for each VM twice in a row. */
+	if (before.available - after.available >= 3 * VMS) {
+		test_note("available %+ld KiB: once more", after.available - before.available);
+		before.available = after.available;
+		for (i = 0; i < VMS; i++)
+			one_vm(i);
+		keep_books(&after);
+	}
 	compare(&before, &after);
 }
