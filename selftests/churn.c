@@ -116,23 +116,25 @@ static void compare(const struct books *before, const struct books *after)
 		  after->available - before->available);
 }
 
+static void make_vms(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		one_vm(i);
+}
+
 TEST_SECONDS(thousand_vms_leave_nothing, 100)
 {
 	static struct books before, after;
-	unsigned int i;
 
-	for (i = 0; i < WARM_UP; i++)
-		one_vm(i);
+	make_vms(WARM_UP);
 	keep_books(&before);
-	for (i = 0; i < VMS; i++)
-		one_vm(i);
+	make_vms(VMS);
 	keep_books(&after);
 	/* The host uses memory, too, but seldom a page for each VM twice in a row. */
 	if (before.available - after.available >= 3 * VMS) {
 		test_note("available %+ld KiB: once more", after.available - before.available);
 		before.available = after.available;
-		for (i = 0; i < VMS; i++)
-			one_vm(i);
+		make_vms(VMS);
 		keep_books(&after);
 	}
 	compare(&before, &after);
