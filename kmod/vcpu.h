@@ -306,6 +306,15 @@ void mezz_queue_ud(struct mezz_vcpu *v);
 void mezz_queue_gp(struct mezz_vcpu *v, u32 err);
 void mezz_queue_pf(struct mezz_vcpu *v, u32 err, u64 cr2);
 void mezz_queue_db(struct mezz_vcpu *v, u64 dr6);
+/*
+ * DR7 of a debugger that has breakpoints (KVM_GUESTDBG_USE_HW_BP): without general detect,
+ * which would exit where no breakpoint is, and with the bit that is always 1.
+ */
+static inline u64 mezz_debugger_dr7(const struct mezz_vcpu *v)
+{
+	return ((u32)v->guest_debug_dr[7] & ~(1u << 13)) | 0x400;
+}
+
 /* RFLAGS.TF was set when an instruction completed: #DB, or the debugger's exit. */
 void mezz_singlestep(struct mezz_vcpu *v);
 /**

@@ -26,8 +26,6 @@
 
 #define CR0_CDNW	((u64)(X86_CR0_CD | X86_CR0_NW))
 #define DR7_ENABLES	0xffu
-#define DR7_MBS		0x400u
-#define DR7_GENERAL	BIT(13)
 
 /* --- registers --- */
 
@@ -333,7 +331,7 @@ void svm_update_debug(struct mezz_vcpu *v)
 	svm->guest_dr7 = guest_dr7;
 	s->dr7 = guest_dr7;
 	if (svm->dr7_taken)
-		s->dr7 = ((u32)v->guest_debug_dr[7] & ~DR7_GENERAL) | DR7_MBS;
+		s->dr7 = mezz_debugger_dr7(v);
 	svm_unclean(svm, SVM_CLEAN_DR);
 
 	if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)

@@ -293,14 +293,10 @@ unsigned int vmx_insn_len(struct mezz_vcpu *v);
 unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf);
 void vmx_update_debug(struct mezz_vcpu *v);
 #define VMX_DR7_ENABLES	0xffu
-#define VMX_DR7_MBS	0x400u
-#define VMX_DR7_GENERAL	BIT(13)
 /* DR7 that the guest runs with; outside sections and when they begin. */
 static inline u64 vmx_hw_dr7(struct vmx_vcpu *vmx)
 {
-	if (unlikely(vmx->dr7_taken))
-		return ((u32)vmx->v.guest_debug_dr[7] & ~VMX_DR7_GENERAL) | VMX_DR7_MBS;
-	return vmx->v.r[MEZZ_DR7];
+	return unlikely(vmx->dr7_taken) ? mezz_debugger_dr7(&vmx->v) : vmx->v.r[MEZZ_DR7];
 }
 
 /*
