@@ -142,7 +142,10 @@ static void save_host_segments(struct vmx_vcpu *vmx)
 	}
 }
 
-/* The thread may use ports: it needs the bitmap behind its TSS back. */
+/*
+ * The thread may use ports: it needs the bitmap behind its TSS back. Apart from the other
+ * half of invalidate_tss_limit(), so that only this one pays for a stack protector.
+ */
 static noinline void reload_tss(void)
 {
 	invalidate_tss_limit();

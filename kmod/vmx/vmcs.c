@@ -112,7 +112,7 @@ static void move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 	vmwrite(VMCS_HOST_SYSENTER_ESP, cpu->sysenter_esp);
 }
 
-void vmx_move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
+void vmx_become_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
 	if (vmx->cpu == smp_processor_id()) {
 		vmptrld(vmx->vmcs_pa);

@@ -228,12 +228,13 @@ static inline void vmx_write(struct vmx_vcpu *vmx, enum vmcs_field field, u64 va
 		vmx_write_outside(vmx, field, val);
 }
 
+/* The rest of vmx_make_current(). */
+void vmx_become_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu);
 /* Make @vmx current on this CPU. IRQs off; they may be on for a moment. */
-void vmx_move_here(struct vmx_vcpu *vmx, struct vmx_cpu *cpu);
 static inline void vmx_make_current(struct vmx_vcpu *vmx, struct vmx_cpu *cpu)
 {
 	if (unlikely(cpu->current_vmcs != vmx))
-		vmx_move_here(vmx, cpu);
+		vmx_become_current(vmx, cpu);
 }
 
 /* Write back all control structures this CPU holds. [A] */
