@@ -75,6 +75,10 @@ enum mezz_event_type {
  *	vm->identity_map_addr; 0: none
  * @has_nrips: the engine reports instruction lengths for instruction exits
  * @vnmi: the hardware keeps the NMI mask
+ * @spec_in_block: the control block switches SPEC_CTRL
+ * @spec_ctrl: MSR_IA32_SPEC_CTRL exists; this and the next two by mezz_lazy_probe()
+ * @switch_spec: the engine has to write it around world switches
+ * @tsc_aux: MSR_TSC_AUX exists
  */
 struct mezz_host {
 	u32 max_asid;
@@ -88,6 +92,8 @@ struct mezz_host {
 	u64 identity_hpa;
 	bool has_nrips;
 	bool vnmi;
+	bool spec_in_block, spec_ctrl, switch_spec;
+	bool tsc_aux;
 };
 
 /**
@@ -99,9 +105,8 @@ struct mezz_host {
  */
 struct mezz_engine {
 	const char *name;
-	/* sizeof the engine's own structs; struct mezz_vcpu / mezz_vm come first */
+	/* sizeof the engine's own struct; struct mezz_vcpu comes first */
 	size_t vcpu_size;
-	size_t vm_size;
 	/* Format of second-stage table entries. */
 	const struct mezz_pt_format *pt;
 
@@ -120,9 +125,12 @@ struct mezz_engine {
 	 */
 	int (*cpu_on)(void);
 	void (*cpu_off)(void);
+	/*
+	 * Optional: cpu_off when the kernel crashes, in NMI context on each CPU, for
+	 * engines whose CPUs no other kernel could start: touches nothing but the CPU.
+	 */
+	void (*crash)(void);
 
-	int (*vm_create)(struct mezz_vm *vm);		/* [P] optional */
-	void (*vm_destroy)(struct mezz_vm *vm);		/* [P] optional */
 	int (*vcpu_create)(struct mezz_vcpu *v);	/* [P] */
 	void (*vcpu_destroy)(struct mezz_vcpu *v);	/* [P] */
 	/* [S] Engine-held state to power-on (@init false) or INIT values. */
@@ -131,10 +139,10 @@ struct mezz_engine {
 	void (*cpuid_changed)(struct mezz_vcpu *v);
 
 	/*
-	 * [A] Section begin and end: the lazily switched CPU state that is
-	 * neither FPU nor XCR0 (the core does these): TSC_AUX, debug
-	 * registers, SPEC_CTRL... @load also notices that the vCPU changed
-	 * CPUs (v->last_cpu).
+	 * [A] Section begin and end: CPU state that lives there in between. The
+	 * core has done FPU and XCR0; mezz_lazy_load() and mezz_lazy_unload(), called
+	 * from these, do TSC_AUX, debug registers, SPEC_CTRL. @load also notices that
+	 * the vCPU changed CPUs (v->last_cpu).
 	 */
 	void (*load)(struct mezz_vcpu *v);
 	void (*unload)(struct mezz_vcpu *v);
@@ -207,8 +215,16 @@ struct mezz_engine {
 	 * -ENOMEM: nothing has changed.
 	 */
 	int (*msr_intercept)(struct mezz_vcpu *v, u32 msr, bool read, bool write);
-	/* [S] guest_debug, DR7 or the exception bitmap's inputs changed. */
+	/* [S] guest_debug, DR7 or the exception bitmap's inputs changed: mezz_update_debug(). */
 	void (*update_debug)(struct mezz_vcpu *v);
+	/*
+	 * [A] The guest has its own DR0-3 in the CPU, so that accesses to debug registers
+	 * do not exit, or @own false: no more. Engines whose hardware does not switch DR6
+	 * load it.
+	 */
+	void (*own_dr)(struct mezz_vcpu *v, bool own);
+	/* [S] v->lazy.spec_ctrl changed; only with mezz_host.spec_in_block. */
+	void (*update_spec)(struct mezz_vcpu *v);
 	/* [S] v->tsc_offset or v->tsc_ratio changed. */
 	void (*update_tsc)(struct mezz_vcpu *v);
 
@@ -229,7 +245,7 @@ struct mezz_engine {
 	void (*cpuid_mask)(u32 function, u32 index, u32 *regs);
 	/* MSRs that guests access directly unless msr_intercept says no; 0 ends. */
 	const u32 *direct_msrs;
-	/* MSRs (beyond the core's) to list in KVM_GET_MSR_INDEX_LIST; 0 ends. */
+	/* MSRs of this vendor to list in KVM_GET_MSR_INDEX_LIST; 0 ends. */
 	const u32 *msrs;
 	/* Three-byte hypercall instruction that guests find in place. */
 	u8 hypercall[3];
@@ -257,6 +273,7 @@ int mezz_exit_invd(struct mezz_vcpu *v);
 int mezz_exit_monitor(struct mezz_vcpu *v);
 int mezz_exit_mwait(struct mezz_vcpu *v);
 int mezz_exit_pause(struct mezz_vcpu *v);
+int mezz_exit_dr(struct mezz_vcpu *v);		/* MOV to or from a debug register */
 int mezz_exit_ud(struct mezz_vcpu *v);		/* instruction not offered: #UD */
 int mezz_exit_rdpmc(struct mezz_vcpu *v);
 int mezz_exit_shutdown(struct mezz_vcpu *v);	/* triple fault */

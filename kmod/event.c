@@ -227,6 +227,35 @@ static void open_irq_window(struct mezz_vcpu *v)
 	mezz_engine->open_irq_window(v);
 }
 
+void mezz_requeue_event(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
+			bool has_err, u32 err, unsigned int insn_len)
+{
+	struct mezz_events *ev = &v->ev;
+
+	ev->insn_len = insn_len;
+	switch (type) {
+	case MEZZ_EV_NMI:
+		ev->nmi_injected = true;
+		break;
+	case MEZZ_EV_IRQ:
+	case MEZZ_EV_SOFT_INT:
+		ev->irq.injected = true;
+		ev->irq.soft = type == MEZZ_EV_SOFT_INT;
+		ev->irq.nr = vector;
+		break;
+	case MEZZ_EV_EXCEPTION:
+	case MEZZ_EV_SOFT_EXC:
+		ev->exc.injected = true;
+		ev->exc.pending = false;
+		ev->exc.has_payload = false;
+		ev->exc.nr = vector;
+		ev->exc.has_err = has_err;
+		ev->exc.err = has_err ? err : 0;
+		break;
+	}
+	mezz_request(v, MEZZ_REQ_EVENT);
+}
+
 int mezz_inject_events(struct mezz_vcpu *v)
 {
 	bool busy = reinject(v) || inject_exception(v);

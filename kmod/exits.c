@@ -15,6 +15,7 @@
 #include <asm/trapnr.h>
 
 #include "cpu/cpu.h"
+#include "cpu/lazy.h"
 #include "emulate/emulate.h"
 #include "host/host.h"
 #include "irq/irq.h"
@@ -192,6 +193,15 @@ int mezz_exit_monitor(struct mezz_vcpu *v)
 int mezz_exit_mwait(struct mezz_vcpu *v)
 {
 	return mezz_exit_skip(v, mezz_insn_len(v, OP_MWAIT, 3));
+}
+
+/* The guest's own from now on, unless a debugger has them. */
+int mezz_exit_dr(struct mezz_vcpu *v)
+{
+	if (!v->atomic || v->lazy.dr7_taken)
+		return mezz_exit_emulate(v);
+	mezz_dr_load(v);
+	return MEZZ_RESUME;
 }
 
 int mezz_exit_pause(struct mezz_vcpu *v)

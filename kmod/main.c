@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 
 #include "cpu/cpu.h"
+#include "cpu/lazy.h"
 #include "engine.h"
 #include "host/host.h"
 #include "host/work.h"
@@ -133,6 +134,7 @@ static int __init mezz_init(void)
 
 	if (r)
 		return r;
+	mezz_lazy_probe(&mezz_host);
 	r = mezz_work_init();
 	if (r)
 		return r;

@@ -11,6 +11,7 @@
  * follows it; whoever replaces something below it pokes the vCPUs out first
  * and keeps them out (mezz_synchronize).
  */
+#include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
 #include <asm/trapnr.h>
@@ -49,6 +50,19 @@ int mezz_internal_error(struct mezz_vcpu *v, u32 suberror, const u64 *data, unsi
 	run->internal.suberror = suberror;
 	run->internal.ndata = n;
 	memcpy(run->internal.data, data, n * sizeof(*data));
+	return MEZZ_USER;
+}
+
+int mezz_fail_entry(struct mezz_vcpu *v, u64 why)
+{
+	static DEFINE_RATELIMIT_STATE(dumps, 10 * HZ, 2);
+	struct kvm_run *run = v->run;
+
+	if (__ratelimit(&dumps))
+		mezz_engine->dump(v);
+	run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+	run->fail_entry.hardware_entry_failure_reason = why;
+	run->fail_entry.cpu = v->cpu;
 	return MEZZ_USER;
 }
 

@@ -10,6 +10,7 @@
 #include <linux/uaccess.h>
 
 #include "cpu/cpu.h"
+#include "cpu/lazy.h"
 #include "emulate/emulate.h"
 #include "host/host.h"
 #include "irq/irq.h"
@@ -75,6 +76,7 @@ void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
 	memset(v->dr, 0, sizeof(v->dr));
 	mezz_cpu_reset(v, init);
 	mezz_fpu_reset(v, init);
+	mezz_lazy_reset(v, init);
 	mezz_engine->vcpu_reset(v, init);
 	reset_segments(v);
 	mezz_set(v, MEZZ_RSP, 0);
@@ -97,6 +99,7 @@ void mezz_vcpu_free(struct mezz_vcpu *v)
 	mezz_pv_destroy(v);
 	mezz_emul_destroy(v);
 	mezz_engine->vcpu_destroy(v);
+	mezz_lazy_forget(v);
 	mezz_fpu_free(v);
 	mezz_cpu_destroy(v);
 	put_pid(rcu_dereference_protected(v->pid, true));

@@ -108,6 +108,27 @@ struct mezz_ring {
 	u32 size, head, tail;
 };
 
+/**
+ * struct mezz_lazy - CPU state that is switched when it is needed (cpu/lazy.h)
+ * @spec_ctrl: the guest's SPEC_CTRL
+ * @host_spec: the host's, sampled when the section began
+ * @switch_spec: they differ, and world switches have to write them
+ * @dr_live: DR0-3 are in the CPU, the guest's or its debugger's
+ * @dr7_taken: the DR7 that hardware has is a debugger's
+ * @guest_dr7: the guest's, while @dr7_taken
+ * @tsc_aux: the guest's MSR_TSC_AUX
+ * @use_tsc_aux: the guest has RDTSCP or RDPID
+ * @tsc_aux_live: MSR_TSC_AUX is the guest's now
+ */
+struct mezz_lazy {
+	u64 spec_ctrl, host_spec;
+	bool switch_spec;
+	bool dr_live, dr7_taken;
+	bool use_tsc_aux, tsc_aux_live;
+	u64 guest_dr7;
+	u64 tsc_aux;
+};
+
 struct mezz_lapic;
 struct mezz_emul_vcpu;
 struct mezz_cpu_state;
@@ -132,6 +153,7 @@ struct mezz_vcpu {
 	atomic_t nmi_queued;		/* NMIs from other contexts, not yet in ev */
 	int ext_irq;			/* vector of KVM_INTERRUPT, -1: none */
 	u64 stat[MEZZ_NR_VCPU_STATS];
+	struct mezz_lazy lazy;
 
 	/* --- CPU state that is neither in r[] nor in the engine --- */
 	u64 dr[4];			/* DR0-3 */
@@ -323,6 +345,26 @@ void mezz_singlestep(struct mezz_vcpu *v);
  * Return: MEZZ_RESUME, or MEZZ_SLOW when something has to be settled outside.
  */
 int mezz_inject_events(struct mezz_vcpu *v);
+/* The queued event was delivered, or its delivery began. [A] */
+static inline void mezz_event_delivered(struct mezz_vcpu *v)
+{
+	v->ev.exc.injected = false;
+	v->ev.irq.injected = false;
+	v->ev.nmi_injected = false;
+}
+
+/**
+ * mezz_requeue_event() - an exit interrupted a delivery: it begins anew at the next entry
+ * @v: the vCPU
+ * @type: of the event
+ * @vector: its vector
+ * @has_err: an exception that pushes @err
+ * @err: error code
+ * @insn_len: length in bytes of INT n, INT3, INTO; else 0
+ * Context: [A]
+ */
+void mezz_requeue_event(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
+			bool has_err, u32 err, unsigned int insn_len);
 /* Is anything deliverable that ends HLT? */
 bool mezz_has_wake_event(struct mezz_vcpu *v);
 /* Queue an NMI from any context. */
@@ -341,6 +383,13 @@ long mezz_vcpu_run(struct mezz_vcpu *v);
  * Return: MEZZ_USER
  */
 int mezz_internal_error(struct mezz_vcpu *v, u32 suberror, const u64 *data, unsigned int n);
+/**
+ * mezz_fail_entry() - the hardware refused to enter: KVM_EXIT_FAIL_ENTRY
+ * @v: the vCPU, whose control block goes to the kernel log if it was not full lately
+ * @why: what the hardware said
+ * Context: [A]. Return: MEZZ_USER
+ */
+int mezz_fail_entry(struct mezz_vcpu *v, u64 why);
 
 /* --- vcpu.c --- */
 int mezz_vm_create_vcpu(struct mezz_vm *vm, unsigned long id);

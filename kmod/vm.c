@@ -89,8 +89,6 @@ static void destroy_vm(struct kref *ref)
 		mezz_vcpu_free(vm->vcpus[i]);
 	mezz_irq_vm_destroy(vm);
 	mezz_pv_vm_destroy(vm);
-	if (mezz_engine->vm_destroy)
-		mezz_engine->vm_destroy(vm);
 	mezz_msr_vm_destroy(vm);
 	cleanup_srcu_struct(&vm->srcu);
 	mmdrop(vm->mm);
@@ -114,9 +112,6 @@ static int init_vm(struct mezz_vm *vm)
 
 	if (r)
 		return r;
-	r = mezz_engine->vm_create ? mezz_engine->vm_create(vm) : 0;
-	if (r)
-		goto no_engine;
 	r = mezz_pv_vm_init(vm);
 	if (r)
 		goto no_pv;
@@ -134,9 +129,6 @@ no_mmu:
 no_irq:
 	mezz_pv_vm_destroy(vm);
 no_pv:
-	if (mezz_engine->vm_destroy)
-		mezz_engine->vm_destroy(vm);
-no_engine:
 	cleanup_srcu_struct(&vm->srcu);
 	return r;
 }
@@ -146,7 +138,7 @@ no_engine:
 
 static struct mezz_vm *alloc_vm(void)
 {
-	struct mezz_vm *vm = kzalloc(mezz_engine->vm_size, GFP_KERNEL_ACCOUNT);
+	struct mezz_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	int r;
 
 	if (!vm)

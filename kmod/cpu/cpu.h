@@ -50,6 +50,14 @@ int mezz_set_xcr0(struct mezz_vcpu *v, u64 val);
 int mezz_set_dr(struct mezz_vcpu *v, unsigned int n, u64 val);	/* 1: #GP, 2: #UD */
 int mezz_get_dr(struct mezz_vcpu *v, unsigned int n, u64 *val);
 
+/*
+ * [S] A segment's access rights in the order in which a descriptor has them: type, S,
+ * DPL, P, AVL, L, D/B, G, in 12 bits. P is clear in one that is unusable; @s is all
+ * zero but for what @attrib says.
+ */
+u16 mezz_seg_pack(const struct kvm_segment *s);
+void mezz_seg_unpack(u16 attrib, struct kvm_segment *s);
+
 /* Why an MSR access is refused: each is #GP for the guest, unless user space asked. */
 enum mezz_msr_refusal {
 	MEZZ_MSR_INVALID = 1,	/* not this value, or not for this guest */

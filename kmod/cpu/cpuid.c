@@ -213,6 +213,8 @@ static void derive(struct mezz_vcpu *v)
 	st->maxphyaddr = maxphyaddr(st);
 	e = find(st, 0, 0);
 	st->amd_like = e && (is_vendor(e, "AuthenticAMD") || is_vendor(e, "HygonGenuine"));
+	v->lazy.use_tsc_aux = mezz_host.tsc_aux && (mezz_guest_has(v, X86_FEATURE_RDTSCP) ||
+						    mezz_guest_has(v, X86_FEATURE_RDPID));
 	mezz_cr_cpuid_changed(v);
 }
 
@@ -369,9 +371,9 @@ int mezz_cpuid_setup(void)
 		.xcr0 = mezz_host.xcr0,
 		.xss = mezz_host.xss,
 		.pv_features = mezz_pv_features(),
-		.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL),
+		.spec_ctrl = mezz_host.spec_ctrl,
 		.ibpb = boot_cpu_has(X86_FEATURE_IBPB),
-		.tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID),
+		.tsc_aux = mezz_host.tsc_aux,
 		.lfence = boot_cpu_has(X86_FEATURE_LFENCE_RDTSC),
 		.null_seg = !boot_cpu_has_bug(X86_BUG_NULL_SEG),
 	};

@@ -21,6 +21,7 @@
 #include "../host/host.h"
 #include "../irq/irq.h"
 #include "internal.h"
+#include "lazy.h"
 
 #define CR0_KNOWN	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET |	\
 			 X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD |	\
@@ -272,7 +273,7 @@ int mezz_set_dr(struct mezz_vcpu *v, unsigned int n, u64 val)
 		if (val >> 32)
 			return 1;
 		mezz_set(v, MEZZ_DR7, (val & DR7_VOLATILE) | DR7_FIXED);
-		mezz_engine->update_debug(v);
+		mezz_update_debug(v);
 		return 0;
 	default:
 		return 2;

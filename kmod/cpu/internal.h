@@ -3,7 +3,7 @@
  * What the files of cpu/ share with each other and with nobody else.
  *
  * Reading order: cpuid_table.c (what is offered; pure), cpuid.c (what a guest
- * has), cr.c, msr.c with mtrr.c, mce.c and tsc.c, msr_ioctl.c, state.c,
+ * has), cr.c, msr.c with lazy.c, mtrr.c, mce.c and tsc.c, msr_ioctl.c, state.c,
  * ioctl.c, cpu.c.
  *
  * Locking: struct mezz_cpu_state belongs to the holder of the vCPU mutex. The

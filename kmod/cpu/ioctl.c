@@ -11,6 +11,7 @@
 #include "../irq/irq.h"
 #include "../pv/pv.h"
 #include "internal.h"
+#include "lazy.h"
 
 #define GUESTDBG_SUPPORTED	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |		\
 				 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |	\
@@ -90,7 +91,7 @@ static long set_guest_debug(struct mezz_vcpu *v, const struct kvm_guest_debug __
 		mezz_engine->get_segment(v, MEZZ_CS, &cs);
 		v->singlestep_rip = cs.base + mezz_get(v, MEZZ_RIP);
 	}
-	mezz_engine->update_debug(v);
+	mezz_update_debug(v);
 	return 0;
 }
 

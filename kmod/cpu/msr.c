@@ -3,8 +3,8 @@
  * RDMSR and WRMSR: who keeps an MSR, and what it accepts.
  *
  * The hot ones (x2APIC, TSC deadline, PAT, SPEC_CTRL) come first. The rest is in
- * groups: what is kept here, MTRRs (mtrr.c), machine check (mce.c), PV (pv/),
- * what the engine's control block holds, and last a table of those that guests
+ * groups: what is kept here, MTRRs (mtrr.c), machine check (mce.c), PV (pv/), what is
+ * switched lazily (lazy.c), what the engine's control block holds, and last a table of those that guests
  * probe on one CPU model or another and that are there without meaning.
  *
  * Known hacks: no SMM, so SMBASE does not exist and SMI_COUNT only remembers.
@@ -20,6 +20,7 @@
 #include "../irq/irq.h"
 #include "../pv/pv.h"
 #include "internal.h"
+#include "lazy.h"
 
 #define MISC_ENABLE_NO_PMU	(MSR_IA32_MISC_ENABLE_BTS_UNAVAIL | \
 				 MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL)
@@ -59,6 +60,8 @@ static const struct inert inert[] = {
 	/* Clock ratio and voltage of an old core, as guests expect them. */
 	{ MSR_IA32_PERF_STATUS, MSR_IA32_PERF_STATUS, 1000 | 4ull << 40 },
 	{ MSR_IA32_PERF_CTL, MSR_IA32_PERF_CTL },
+	/* No last-branch recording. */
+	{ MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP },
 	{ MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT },
 	{ MSR_PKG_ENERGY_STATUS, MSR_PKG_ENERGY_STATUS },
 	{ MSR_DRAM_ENERGY_STATUS, MSR_DRAM_ENERGY_STATUS },
@@ -184,22 +187,20 @@ static bool has_tsc_aux(struct mezz_vcpu *v)
 	return mezz_guest_has(v, X86_FEATURE_RDTSCP) || mezz_guest_has(v, X86_FEATURE_RDPID);
 }
 
-/* Held by the engine; which of them a guest has is decided here. */
+/* Switched lazily, or held by the engine; which of them a guest has is decided here. */
 static int get_engine(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 {
+	int r;
+
 	if (!host && msr == MSR_TSC_AUX && !has_tsc_aux(v))
 		return FAULT;
 	/* Write-only (SDM 3, "Indirect Branch Prediction Barrier"). */
 	if (msr == MSR_IA32_PRED_CMD)
 		return FAULT;
-	switch (mezz_engine->get_msr(v, msr, data)) {
-	case 0:
-		return DONE;
-	case 1:
-		return NOT_MINE;
-	default:
-		return FAULT;
-	}
+	r = mezz_lazy_get_msr(v, msr, data);
+	if (r == 1)
+		r = mezz_engine->get_msr(v, msr, data);
+	return r == 0 ? DONE : r == 1 ? NOT_MINE : FAULT;
 }
 
 static noinline int get_rest(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
@@ -233,7 +234,9 @@ int mezz_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 		return mezz_lapic_rdmsr(v, msr, data);
 	if (msr == MSR_IA32_SPEC_CTRL && !host && !v->cpu_state->spec_ok)
 		return FAULT;
-	if (msr == MSR_IA32_CR_PAT || msr == MSR_IA32_SPEC_CTRL)
+	if (msr == MSR_IA32_SPEC_CTRL)
+		return mezz_lazy_get_msr(v, msr, data) ? FAULT : DONE;
+	if (msr == MSR_IA32_CR_PAT)
 		return mezz_engine->get_msr(v, msr, data) ? FAULT : DONE;
 	r = get_core(v, msr, data, host);
 	return likely(r != NOT_MINE) ? r : get_rest(v, msr, data, host);
@@ -415,16 +418,14 @@ static bool engine_value_ok(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 
 static int set_engine(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 {
+	int r;
+
 	if (!engine_value_ok(v, msr, &data, host))
 		return FAULT;
-	switch (mezz_engine->set_msr(v, msr, data)) {
-	case 0:
-		return DONE;
-	case 1:
-		return NOT_MINE;
-	default:
-		return FAULT;
-	}
+	r = mezz_lazy_set_msr(v, msr, data);
+	if (r == 1)
+		r = mezz_engine->set_msr(v, msr, data);
+	return r == 0 ? DONE : r == 1 ? NOT_MINE : FAULT;
 }
 
 static noinline int set_rest(struct mezz_vcpu *v, u32 msr, u64 data, bool host)

@@ -29,6 +29,9 @@ static const u32 always[] = {
 	MSR_IA32_MCG_STATUS, MSR_IA32_MCG_CTL, MSR_SMI_COUNT, MSR_PLATFORM_INFO,
 	MSR_MISC_FEATURES_ENABLES, MSR_IA32_POWER_CTL, MSR_IA32_UCODE_REV,
 	MSR_IA32_ARCH_CAPABILITIES, MSR_K7_HWCR,
+	/* held by the engine */
+	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_IA32_CR_PAT,
 };
 
 static const struct {
@@ -78,6 +81,10 @@ int mezz_msr_list_setup(void)
 	for (i = 0; i < ARRAY_SIZE(pv_msrs); i++)
 		if (mezz_pv_features() & BIT(pv_msrs[i].feature))
 			list_add_msr(pv_msrs[i].msr);
+	if (mezz_host.tsc_aux)
+		list_add_msr(MSR_TSC_AUX);
+	if (mezz_host.spec_ctrl)
+		list_add_msr(MSR_IA32_SPEC_CTRL);
 	if (mezz_host.xss)
 		list_add_msr(MSR_IA32_XSS);
 	return 0;

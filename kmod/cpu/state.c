@@ -21,6 +21,7 @@
 #include "../irq/irq.h"
 #include "../mmu/mmu.h"
 #include "internal.h"
+#include "lazy.h"
 
 /* --- general registers --- */
 
@@ -355,6 +356,30 @@ static long set_xcrs(struct mezz_vcpu *v, const struct kvm_xcrs *x)
 	return 0;
 }
 
+/* --- segments --- */
+
+u16 mezz_seg_pack(const struct kvm_segment *s)
+{
+	return (s->type & 15) | (s->s ? BIT(4) : 0) | (s->dpl & 3) << 5 |
+	       (s->present && !s->unusable ? BIT(7) : 0) | (s->avl ? BIT(8) : 0) |
+	       (s->l ? BIT(9) : 0) | (s->db ? BIT(10) : 0) | (s->g ? BIT(11) : 0);
+}
+
+void mezz_seg_unpack(u16 attrib, struct kvm_segment *s)
+{
+	*s = (struct kvm_segment){
+		.type = attrib & 15,
+		.s = attrib >> 4 & 1,
+		.dpl = attrib >> 5 & 3,
+		.present = attrib >> 7 & 1,
+		.avl = attrib >> 8 & 1,
+		.l = attrib >> 9 & 1,
+		.db = attrib >> 10 & 1,
+		.g = attrib >> 11 & 1,
+		.unusable = !(attrib >> 7 & 1),
+	};
+}
+
 /* --- debug registers --- */
 
 static void get_debugregs(struct mezz_vcpu *v, struct kvm_debugregs *d)
@@ -372,7 +397,7 @@ static long set_debugregs(struct mezz_vcpu *v, const struct kvm_debugregs *d)
 	memcpy(v->dr, d->db, sizeof(v->dr));
 	mezz_set(v, MEZZ_DR6, d->dr6);
 	mezz_set(v, MEZZ_DR7, d->dr7);
-	mezz_engine->update_debug(v);
+	mezz_update_debug(v);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
  * Known hacks, and why:
  *  - cpu_emergency_register_virt_callback() has one slot, which is KVM's. Only an
  *    engine that blocks INIT, which starts the CPUs of the capture kernel, takes
- *    it, and only while it has VMs (mezz_on_crash). If KVM wants it in that time,
+ *    it, and only while it has VMs (mezz_engine.crash). If KVM wants it in that time,
  *    the kernel warns and KVM goes without; it could not have the CPUs either.
  *  - Suspend uses a device of our own with noirq callbacks, because
  *    register_syscore_ops() is not exported by every kernel (6.12).
@@ -28,6 +28,7 @@
 #include <linux/version.h>
 #include <asm/reboot.h>
 
+#include "../cpu/lazy.h"
 #include "../engine.h"
 #include "host.h"
 
@@ -41,15 +42,35 @@ static enum cpuhp_state cpus_hp_state;
 /* Reboot has begun: no CPU is switched on any more. */
 static bool cpus_down;
 
+/* On the CPU itself, IRQs off. */
+static int cpu_on(void)
+{
+	mezz_lazy_cpu_on();
+	return mezz_engine->cpu_on();
+}
+
 static void cpu_on_ipi(void *failed)
 {
-	if (mezz_engine->cpu_on())
+	if (cpu_on())
 		atomic_inc(failed);
 }
 
 static void cpu_off_ipi(void *unused)
 {
 	mezz_engine->cpu_off();
+}
+
+/* Before 6.6 the kernel looks at CR4 by itself. */
+static void on_crash(bool on)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	if (!mezz_engine->crash)
+		return;
+	if (on)
+		cpu_emergency_register_virt_callback(mezz_engine->crash);
+	else
+		cpu_emergency_unregister_virt_callback(mezz_engine->crash);
+#endif
 }
 
 int mezz_cpus_get(void)
@@ -69,8 +90,8 @@ int mezz_cpus_get(void)
 			r = -EBUSY;
 		}
 	}
-	if (!r)
-		cpus_users++;
+	if (!r && !cpus_users++)
+		on_crash(true);
 	cpus_read_unlock();
 	mutex_unlock(&cpus_lock);
 	return r;
@@ -80,8 +101,10 @@ void mezz_cpus_put(void)
 {
 	mutex_lock(&cpus_lock);
 	cpus_read_lock();
-	if (!--cpus_users)
+	if (!--cpus_users) {
+		on_crash(false);
 		on_each_cpu(cpu_off_ipi, NULL, 1);
+	}
 	cpus_read_unlock();
 	mutex_unlock(&cpus_lock);
 }
@@ -97,7 +120,7 @@ static int hp_online(unsigned int cpu)
 
 	local_irq_save(flags);
 	if (cpus_users)
-		r = mezz_engine->cpu_on();
+		r = cpu_on();
 	local_irq_restore(flags);
 	if (r)
 		pr_err("mezz: CPU %u stays offline: somebody else holds its virtualization\n", cpu);
@@ -206,17 +229,6 @@ void mezz_cpus_exit(void)
 	platform_device_unregister(cpus_device);
 	platform_driver_unregister(&cpus_driver);
 	cpuhp_remove_state_nocalls(cpus_hp_state);
-}
-
-/* Before 6.6 the kernel looks at CR4.VMXE by itself. */
-void mezz_on_crash(void (*cb)(void), bool on)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-	if (on)
-		cpu_emergency_register_virt_callback(cb);
-	else
-		cpu_emergency_unregister_virt_callback(cb);
-#endif
 }
 
 /*

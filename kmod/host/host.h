@@ -45,11 +45,6 @@ int mezz_cpus_get(void);
 void mezz_cpus_put(void);
 int mezz_cpus_init(void);
 void mezz_cpus_exit(void);
-/*
- * [P] Call @cb on every CPU when the kernel crashes, in NMI context, or stop
- * that. One user at a time.
- */
-void mezz_on_crash(void (*cb)(void), bool on);
 /* Make a CPU leave guest mode: an IPI that does nothing. Any context. */
 void mezz_kick_cpu(int cpu);
 

@@ -82,11 +82,7 @@ static void probe_features(u32 edx)
 	svm_has.pause_filter = edx & SVM_F_PAUSE;
 	svm_has.pause_threshold = edx & SVM_F_PAUSE_TH;
 	svm_has.tsc_ratio = edx & SVM_F_TSC_RATIO;
-	svm_has.v_spec_ctrl = edx & SVM_F_V_SPEC;
-	svm_has.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
-	svm_has.ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB);
 	svm_has.xsetbv_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
-	svm_has.tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
 }
 
 int svm_probe(struct mezz_host *host, char *why, size_t len)
@@ -118,7 +114,6 @@ int svm_probe(struct mezz_host *host, char *why, size_t len)
 		return -EBUSY;
 	}
 	probe_features(edx);
-	svm_msr_list();
 
 	mezz_fpu_probe(host);
 	host->max_asid = svm_has.asids;
@@ -129,6 +124,7 @@ int svm_probe(struct mezz_host *host, char *why, size_t len)
 	host->tsc_frac_bits = 32;
 	host->has_nrips = svm_has.nrips;
 	host->vnmi = false;
+	host->spec_in_block = edx & SVM_F_V_SPEC;
 	return 0;
 }
 
@@ -214,10 +210,7 @@ int svm_cpu_on(void)
 	/* Whatever the TLB holds: the first ASID begins a generation with a flush. */
 	c->asid_gen++;
 	c->next_asid = svm_has.asids;
-	WRITE_ONCE(c->last, NULL);
 	c->tsc_ratio = 0;	/* unknown */
-	if (svm_has.tsc_aux)
-		rdmsrl(MSR_TSC_AUX, c->tsc_aux);
 	c->on = true;
 	return 0;
 }
@@ -267,7 +260,6 @@ void svm_cpuid_mask(u32 function, u32 index, u32 *regs)
 const struct mezz_engine mezz_svm_engine = {
 	.name = "svm",
 	.vcpu_size = sizeof(struct svm_vcpu),
-	.vm_size = sizeof(struct mezz_vm),
 	.pt = &svm_pt_format,
 	.probe = svm_probe,
 	.setup = svm_setup,
@@ -305,6 +297,8 @@ const struct mezz_engine mezz_svm_engine = {
 	.set_msr = svm_set_msr,
 	.msr_intercept = svm_msr_intercept,
 	.update_debug = svm_update_debug,
+	.own_dr = svm_own_dr,
+	.update_spec = svm_update_spec,
 	.update_tsc = svm_update_tsc,
 	.flush_tlb = svm_flush_tlb,
 	.flush_memory = svm_flush_tlb,

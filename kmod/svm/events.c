@@ -104,41 +104,32 @@ void svm_cancel_injection(struct mezz_vcpu *v)
 
 void svm_requeue(struct svm_vcpu *svm, u32 info, u32 err)
 {
-	struct mezz_events *ev = &svm->v.ev;
+	enum mezz_event_type type;
 	u8 vector = info & SVM_EV_VECTOR;
 	bool ours = svm->soft_injected;
 
 	soft_undo(svm);
 	switch (info & SVM_EV_TYPE) {
 	case SVM_EV_TYPE_INTR:
-		ev->irq.injected = true;
-		ev->irq.soft = false;
-		ev->irq.nr = vector;
+		type = MEZZ_EV_IRQ;
 		break;
 	case SVM_EV_TYPE_NMI:
-		ev->nmi_injected = true;
+		type = MEZZ_EV_NMI;
 		break;
 	case SVM_EV_TYPE_EXC:
 		if (is_soft_exception(vector) && !ours)
 			return;
-		ev->exc.injected = true;
-		ev->exc.pending = false;
-		ev->exc.has_payload = false;
-		ev->exc.nr = vector;
-		ev->exc.has_err = info & SVM_EV_ERR;
-		ev->exc.err = err;
+		type = MEZZ_EV_EXCEPTION;
 		break;
 	case SVM_EV_TYPE_SOFT:
 		if (!ours)
 			return;
-		ev->irq.injected = true;
-		ev->irq.soft = true;
-		ev->irq.nr = vector;
+		type = MEZZ_EV_SOFT_INT;
 		break;
 	default:
 		return;
 	}
-	mezz_request(&svm->v, MEZZ_REQ_EVENT);
+	mezz_requeue_event(&svm->v, type, vector, info & SVM_EV_ERR, err, svm->v.ev.insn_len);
 }
 
 /*
@@ -152,9 +143,7 @@ void svm_after_exit(struct svm_vcpu *svm)
 
 	if (svm->post & SVM_POST_INJECTED) {
 		svm->post &= ~SVM_POST_INJECTED;
-		v->ev.exc.injected = false;
-		v->ev.irq.injected = false;
-		v->ev.nmi_injected = false;
+		mezz_event_delivered(v);
 		if (!(b->c.exit_int_info & SVM_EV_VALID))
 			svm->soft_injected = false;
 	}

@@ -59,17 +59,6 @@ static int exit_cr(struct mezz_vcpu *v)
 	return mezz_exit_cr(v, code & 0xf, code & SVM_EXIT_CR_WRITE, info & SVM_CR_GPR);
 }
 
-/* The guest's own from now on, unless a debugger has them. */
-static int exit_dr(struct mezz_vcpu *v)
-{
-	struct svm_vcpu *svm = to_svm(v);
-
-	if (!v->atomic || svm->dr7_taken)
-		return mezz_exit_emulate(v);
-	svm_dr_load(svm);
-	return MEZZ_RESUME;
-}
-
 static int exit_exception(struct mezz_vcpu *v)
 {
 	u8 vector = exit_code(v) - SVM_EXIT_EXCEPTION;
@@ -145,8 +134,8 @@ const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
 	[SVM_EXIT_CR_WRITE + 4] = ROW(exit_cr, "cr4-write", cr_exits),
 	[SVM_EXIT_CR_WRITE + 8] = ROW(exit_cr, "cr8-write", cr_exits),
 	[SVM_EXIT_OF(CR0_SEL)] = ROW(exit_cr, "cr0-write", cr_exits),
-	[SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 15] = ROW(exit_dr, "dr-read", dr_exits),
-	[SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 15] = ROW(exit_dr, "dr-write", dr_exits),
+	[SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 15] = ROW(mezz_exit_dr, "dr-read", dr_exits),
+	[SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 15] = ROW(mezz_exit_dr, "dr-write", dr_exits),
 
 	[SVM_EXIT_EXCEPTION + DB_VECTOR] = ROW(exit_db, "db", exception_exits),
 	[SVM_EXIT_EXCEPTION + BP_VECTOR] = ROW(exit_exception, "bp", exception_exits),

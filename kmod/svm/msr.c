@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * MSRs that live in the control block or in the CPU's speculation controls, and
- * the MSR permission map.
+ * MSRs that live in the control block, and the MSR permission map.
  *
- * Left out: last-branch recording is off, so its MSRs read as 0 and DEBUGCTL has
- * no effect; SVM's own MSRs do not exist for the guest.
+ * Left out: last-branch recording is off, so DEBUGCTL has no effect; SVM's own MSRs
+ * do not exist for the guest.
  *
  * Locking: the vCPU mutex.
  */
@@ -32,26 +31,7 @@ const u32 svm_direct_msrs[] = {
 	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, 0
 };
 
-/* MSRs for KVM_GET_MSR_INDEX_LIST, with room for two conditional ones and the end. */
-static const u32 listed[] = {
-	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
-	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-	MSR_IA32_CR_PAT, MSR_IA32_DEBUGCTLMSR,
-};
-
-u32 svm_msrs[ARRAY_SIZE(listed) + 3];
-
-void svm_msr_list(void)
-{
-	unsigned int n = ARRAY_SIZE(listed);
-
-	memcpy(svm_msrs, listed, sizeof(listed));
-	if (svm_has.tsc_aux)
-		svm_msrs[n++] = MSR_TSC_AUX;
-	if (svm_has.spec_ctrl)
-		svm_msrs[n++] = MSR_IA32_SPEC_CTRL;
-	svm_msrs[n] = 0;
-}
+const u32 svm_msrs[] = { MSR_IA32_DEBUGCTLMSR, 0 };
 
 /* --- permission map --- */
 
@@ -102,8 +82,6 @@ void svm_msr_reset(struct svm_vcpu *svm, bool init)
 	struct svm_save *s = &svm->vmcb->s;
 
 	s->dbgctl = 0;
-	svm->spec_ctrl = 0;
-	s->spec_ctrl = 0;
 	if (init)
 		return;
 	s->star = 0;
@@ -115,7 +93,6 @@ void svm_msr_reset(struct svm_vcpu *svm, bool init)
 	s->sysenter_esp = 0;
 	s->sysenter_eip = 0;
 	s->g_pat = PAT_RESET;
-	svm->tsc_aux = 0;
 }
 
 /* Where in the control block an MSR is that needs no thought. */
@@ -161,22 +138,8 @@ int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
 	case MSR_IA32_CR_PAT:
 		*data = s->g_pat;
 		return 0;
-	case MSR_TSC_AUX:
-		*data = svm->tsc_aux;
-		return 0;
-	case MSR_IA32_SPEC_CTRL:
-		if (!svm_has.spec_ctrl)
-			return 1;
-		*data = svm->spec_ctrl;
-		return 0;
 	case MSR_IA32_DEBUGCTLMSR:
 		*data = s->dbgctl;
-		return 0;
-	case MSR_IA32_LASTBRANCHFROMIP:
-	case MSR_IA32_LASTBRANCHTOIP:
-	case MSR_IA32_LASTINTFROMIP:
-	case MSR_IA32_LASTINTTOIP:
-		*data = 0;
 		return 0;
 	default:
 		return 1;
@@ -189,17 +152,9 @@ static bool pat_valid(u64 pat)
 	return !(pat & 0xf8f8f8f8f8f8f8f8ull) && !(pat & ~(pat >> 1) & 0x0202020202020202ull);
 }
 
-static int set_spec_ctrl(struct svm_vcpu *svm, u64 data)
+void svm_update_spec(struct mezz_vcpu *v)
 {
-	if (!svm_has.spec_ctrl)
-		return 1;
-	if (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD))
-		return 2;
-	svm->spec_ctrl = data;
-	svm->vmcb->s.spec_ctrl = data;
-	if (svm->v.atomic)
-		svm_spec_changed(svm);
-	return 0;
+	to_svm(v)->vmcb->s.spec_ctrl = v->lazy.spec_ctrl;
 }
 
 int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
@@ -218,21 +173,6 @@ int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
 			return 2;
 		s->g_pat = data;
 		svm_unclean(svm, SVM_CLEAN_NP);
-		return 0;
-	case MSR_TSC_AUX:
-		svm->tsc_aux = (u32)data;
-		if (v->atomic)
-			svm_load_tsc_aux(svm);
-		return 0;
-	case MSR_IA32_SPEC_CTRL:
-		return set_spec_ctrl(svm, data);
-	case MSR_IA32_PRED_CMD:
-		if (!boot_cpu_has(X86_FEATURE_IBPB))
-			return 1;
-		if (data & ~(u64)PRED_CMD_IBPB)
-			return 2;
-		if (data)
-			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
 		return 0;
 	case MSR_IA32_DEBUGCTLMSR:
 		if (data & ~DEBUGCTL_VALID)

@@ -9,16 +9,8 @@
 
 #define MAP_SIZE	(PAGE_SIZE << MSRPM_ORDER)
 
-/* What run.c has: nothing of it is reached here. */
+/* caps.c */
 struct svm_features svm_has;
-
-void svm_load_tsc_aux(struct svm_vcpu *svm)
-{
-}
-
-void svm_spec_changed(struct svm_vcpu *svm)
-{
-}
 
 /* The two bits of an MSR, found as the manual says: APM2, "MSR Intercepts". */
 static unsigned int bits_of(const u8 *map, u32 msr)

@@ -2,7 +2,7 @@
 /*
  * One world switch (svm_enter), and what is switched once per section: the
  * host's FS, GS, TR, LDTR and system-call MSRs (saved by VMSAVE here, swapped
- * in enter.S), TSC_AUX, TSC ratio, SPEC_CTRL, debug registers, ASID.
+ * in enter.S), TSC ratio, ASID; the core's cpu/lazy.c has the rest.
  *
  * Every instruction of svm_enter() is paid on every exit. What rarely changes
  * waits behind one test: dirty registers other than RAX, RIP, RFLAGS
@@ -18,14 +18,13 @@
  *    XCR0 is compared with what it should be when the section ends.
  */
 #include <linux/cpufeature.h>
-#include <linux/ratelimit.h>
 #include <asm/asm.h>
-#include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 
 #include "../cpu/cpu.h"
+#include "../cpu/lazy.h"
 #include "../host/host.h"
 #include "../irq/irq.h"
 #include "svm.h"
@@ -64,37 +63,12 @@ void svm_load_tsc_ratio(struct svm_vcpu *svm)
 	this_cpu_write(svm_cpu.tsc_ratio, ratio);
 }
 
-void svm_load_tsc_aux(struct svm_vcpu *svm)
+/* It ran elsewhere, or never. */
+static void new_here(struct svm_vcpu *svm)
 {
-	if (!svm->use_tsc_aux ||
-	    (!svm->tsc_aux_live && svm->tsc_aux == this_cpu_read(svm_cpu.tsc_aux)))
-		return;
-	wrmsrl(MSR_TSC_AUX, svm->tsc_aux);
-	svm->tsc_aux_live = true;
-}
-
-void svm_spec_changed(struct svm_vcpu *svm)
-{
-	if (!svm_has.spec_ctrl || svm_has.v_spec_ctrl)
-		return;
-	svm->host_spec = this_cpu_read(x86_spec_ctrl_current);
-	svm->switch_spec = svm->host_spec != svm->spec_ctrl;
-}
-
-/* Another guest ran here, or this one elsewhere. */
-static void new_here(struct svm_vcpu *svm, struct svm_cpu *cpu)
-{
-	if (svm->cpu != svm->v.cpu) {
-		svm->cpu = svm->v.cpu;
-		svm->asid_gen = 0;
-		/* What a CPU keeps of a control block is its own affair. */
-		svm->vmcb->c.clean = 0;
-	}
-	if (READ_ONCE(cpu->last) != &svm->v) {
-		WRITE_ONCE(cpu->last, &svm->v);
-		if (svm_has.ibpb)
-			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
-	}
+	svm->asid_gen = 0;
+	/* What a CPU keeps of a control block is its own affair. */
+	svm->vmcb->c.clean = 0;
 }
 
 void svm_load(struct mezz_vcpu *v)
@@ -106,16 +80,12 @@ void svm_load(struct mezz_vcpu *v)
 	/* Undefined when a reboot has switched SVM off: svm_switch() sees it too. */
 	asm volatile("1: vmsave %%rax\n2:\n" _ASM_EXTABLE(1b, 2b)
 		     : : "a" (cpu->host_pa) : "memory");
-	if (unlikely(READ_ONCE(cpu->last) != v || svm->cpu != v->cpu))
-		new_here(svm, cpu);
+	if (unlikely(v->last_cpu != v->cpu))
+		new_here(svm);
 	if (unlikely(svm->asid_gen != cpu->asid_gen))
 		svm_get_asid(svm, cpu);
 	svm_load_tsc_ratio(svm);
-	svm_load_tsc_aux(svm);
-	svm_spec_changed(svm);
-	if (unlikely(svm->vmcb->s.dr7 & DR_GLOBAL_ENABLE_MASK) ||
-	    unlikely(svm->vmcb->s.dr7 & DR_LOCAL_ENABLE_MASK))
-		svm_dr_load(svm);
+	mezz_lazy_load(v);
 }
 
 void svm_sync_xcr0(struct svm_vcpu *svm)
@@ -143,14 +113,7 @@ void svm_unload(struct mezz_vcpu *v)
 		svm_cancel_injection(v);
 	if (unlikely(svm->vmcb->c.tlb_ctl))
 		svm_flush_undone(svm, this_cpu_ptr(&svm_cpu));
-	if (unlikely(svm->dr_live))
-		svm_dr_unload(svm);
-	if (unlikely(hw_breakpoint_active()))
-		hw_breakpoint_restore();
-	if (svm->tsc_aux_live) {
-		wrmsrl(MSR_TSC_AUX, this_cpu_read(svm_cpu.tsc_aux));
-		svm->tsc_aux_live = false;
-	}
+	mezz_lazy_unload(v);
 }
 
 /* --- entry and exit --- */
@@ -166,20 +129,10 @@ static void sync_tpr(struct svm_vcpu *svm)
 }
 
 /* An exit without a row in the table. */
-static int odd_exit(struct svm_vcpu *svm, u32 code)
+static int odd_exit(struct mezz_vcpu *v, u32 code)
 {
-	static DEFINE_RATELIMIT_STATE(dumps, 10 * HZ, 2);
-	struct kvm_run *run = svm->v.run;
-
-	svm->v.exit = &svm_exit_other;
-	if (code != SVM_EXIT_INVALID)
-		return MEZZ_RESUME;
-	if (__ratelimit(&dumps))
-		svm_dump(&svm->v);
-	run->exit_reason = KVM_EXIT_FAIL_ENTRY;
-	run->fail_entry.hardware_entry_failure_reason = code;
-	run->fail_entry.cpu = svm->v.cpu;
-	return MEZZ_USER;
+	v->exit = &svm_exit_other;
+	return code == SVM_EXIT_INVALID ? mezz_fail_entry(v, code) : MEZZ_RESUME;
 }
 
 int svm_enter(struct mezz_vcpu *v)
@@ -197,11 +150,11 @@ int svm_enter(struct mezz_vcpu *v)
 		svm_flush(svm);
 	v->dirty = 0;
 
-	if (unlikely(svm->switch_spec))
-		wrmsrl(MSR_IA32_SPEC_CTRL, svm->spec_ctrl);
+	if (unlikely(v->lazy.switch_spec))
+		wrmsrl(MSR_IA32_SPEC_CTRL, v->lazy.spec_ctrl);
 	off = svm_switch(v->r, svm->vmcb_pa, svm->host_pa);
-	if (unlikely(svm->switch_spec))
-		wrmsrl(MSR_IA32_SPEC_CTRL, svm->host_spec);
+	if (unlikely(v->lazy.switch_spec))
+		wrmsrl(MSR_IA32_SPEC_CTRL, v->lazy.host_spec);
 	if (unlikely(off))
 		return -EIO;
 
@@ -228,7 +181,7 @@ int svm_enter(struct mezz_vcpu *v)
 	} else if (likely(code == SVM_EXIT_NPF)) {
 		e = &svm_exit_npf;
 	} else {
-		return odd_exit(svm, code);
+		return odd_exit(v, code);
 	}
 	v->exit = e;
 	return MEZZ_RESUME;

@@ -17,15 +17,15 @@
 #include <linux/percpu.h>
 #include <linux/string.h>
 #include <asm/processor.h>
-#include <asm/debugreg.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 #include <asm/tlbflush.h>
 
+#include "../cpu/cpu.h"
+#include "../cpu/lazy.h"
 #include "svm.h"
 
 #define CR0_CDNW	((u64)(X86_CR0_CD | X86_CR0_NW))
-#define DR7_ENABLES	0xffu
 
 /* --- registers --- */
 
@@ -51,7 +51,7 @@ void svm_fetch(struct mezz_vcpu *v, unsigned int what)
 		v->r[what] = s->dr6;
 		break;
 	case MEZZ_DR7:
-		v->r[what] = svm->dr7_taken ? svm->guest_dr7 : s->dr7;
+		v->r[what] = v->lazy.dr7_taken ? v->lazy.guest_dr7 : s->dr7;
 		break;
 	default:
 		break;		/* r[] has all the others, always */
@@ -94,12 +94,12 @@ static void flush_dr(struct svm_vcpu *svm, u32 dirty)
 	if (dirty & BIT(MEZZ_DR6))
 		s->dr6 = r[MEZZ_DR6];
 	if (dirty & BIT(MEZZ_DR7)) {
-		if (svm->dr7_taken)
-			svm->guest_dr7 = r[MEZZ_DR7];
+		if (svm->v.lazy.dr7_taken)
+			svm->v.lazy.guest_dr7 = r[MEZZ_DR7];
 		else
 			s->dr7 = r[MEZZ_DR7];
-		if (!svm->dr_live && (s->dr7 & DR7_ENABLES))
-			svm_dr_load(svm);
+		if (!svm->v.lazy.dr_live && (s->dr7 & MEZZ_DR7_ENABLES))
+			mezz_dr_load(&svm->v);
 	}
 	svm_unclean(svm, SVM_CLEAN_DR);
 }
@@ -154,20 +154,12 @@ void svm_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *
 {
 	const struct svm_seg *h = seg_of(v, seg);
 
-	memset(s, 0, sizeof(*s));
+	mezz_seg_unpack(h->attrib, s);
 	s->base = h->base;
 	s->limit = h->limit;
 	s->selector = h->selector;
-	s->type = h->attrib & SVM_SEG_TYPE;
-	s->s = !!(h->attrib & SVM_SEG_S);
-	s->dpl = h->attrib >> SVM_SEG_DPL_SHIFT & 3;
-	s->present = !!(h->attrib & SVM_SEG_P);
-	s->avl = !!(h->attrib & SVM_SEG_AVL);
-	s->l = !!(h->attrib & SVM_SEG_L);
-	s->db = !!(h->attrib & SVM_SEG_DB);
 	/* Not every CPU keeps G; the limit is in bytes anyway. */
 	s->g = h->limit > 0xfffff;
-	s->unusable = !s->present;
 
 	switch (seg) {
 	case MEZZ_TR:
@@ -195,17 +187,8 @@ void svm_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_seg
 {
 	struct svm_vcpu *svm = to_svm(v);
 	struct svm_seg *h = seg_of(v, seg);
-	u16 attrib;
 
-	attrib = s->type & SVM_SEG_TYPE;
-	attrib |= s->s ? SVM_SEG_S : 0;
-	attrib |= (s->dpl & 3) << SVM_SEG_DPL_SHIFT;
-	attrib |= s->present && !s->unusable ? SVM_SEG_P : 0;
-	attrib |= s->avl ? SVM_SEG_AVL : 0;
-	attrib |= s->l ? SVM_SEG_L : 0;
-	attrib |= s->db ? SVM_SEG_DB : 0;
-	attrib |= s->g ? SVM_SEG_G : 0;
-	h->attrib = attrib;
+	h->attrib = mezz_seg_pack(s);
 	h->base = s->base;
 	h->limit = s->limit;
 	h->selector = s->selector;
@@ -275,71 +258,24 @@ unsigned int svm_insn_bytes(struct mezz_vcpu *v, u8 *buf)
 
 /* --- debug registers --- */
 
-/*
- * DR6 and DR7 are switched by hardware. DR0-3 are lazy: as long as no
- * breakpoint is enabled the CPU's are the host's, and every access to a debug
- * register exits; at the first one they are loaded and the intercepts go, for
- * the rest of the section.
- */
-void svm_dr_load(struct svm_vcpu *svm)
+/* DR6 and DR7 are switched by hardware. */
+void svm_own_dr(struct mezz_vcpu *v, bool own)
 {
-	const u64 *dr = svm->dr7_taken ? svm->v.guest_debug_dr : svm->v.dr;
+	struct svm_vcpu *svm = to_svm(v);
 
-	if (hw_breakpoint_active())
-		set_debugreg(0UL, 7);	/* svm_unload() restores it */
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-	svm->dr_live = true;
-	if (!svm->dr7_taken) {
-		svm->vmcb->c.intercept[SVM_I_DR_READ / 32] = 0;
-		svm_unclean(svm, SVM_CLEAN_INTERCEPTS);
-	}
-}
-
-void svm_dr_unload(struct svm_vcpu *svm)
-{
-	u64 *dr = svm->v.dr;
-
-	if (!svm->dr7_taken) {
-		get_debugreg(dr[0], 0);
-		get_debugreg(dr[1], 1);
-		get_debugreg(dr[2], 2);
-		get_debugreg(dr[3], 3);
-		svm->vmcb->c.intercept[SVM_I_DR_READ / 32] = ~0u;
-		svm_unclean(svm, SVM_CLEAN_INTERCEPTS);
-	}
-	set_debugreg(0UL, 0);
-	set_debugreg(0UL, 1);
-	set_debugreg(0UL, 2);
-	set_debugreg(0UL, 3);
-	set_debugreg(DR6_RESERVED, 6);
-	svm->dr_live = false;
+	svm->vmcb->c.intercept[SVM_I_DR_READ / 32] = own ? 0 : ~0u;
+	svm_unclean(svm, SVM_CLEAN_INTERCEPTS);
 }
 
 void svm_update_debug(struct mezz_vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	struct svm_save *s = &svm->vmcb->s;
-	u64 guest_dr7 = mezz_get(v, MEZZ_DR7);
 
-	if (svm->dr_live)
-		svm_dr_unload(svm);
-
-	svm->dr7_taken = v->guest_debug & KVM_GUESTDBG_USE_HW_BP;
-	svm->guest_dr7 = guest_dr7;
-	s->dr7 = guest_dr7;
-	if (svm->dr7_taken)
-		s->dr7 = mezz_debugger_dr7(v);
+	svm->vmcb->s.dr7 = mezz_hw_dr7(v);
 	svm_unclean(svm, SVM_CLEAN_DR);
-
 	if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)
 		svm_step_on(svm, SVM_STEP_DEBUG);
 	else
 		svm_step_off(svm, SVM_STEP_DEBUG);
 	svm_update_intercepts(svm);
-
-	if (v->atomic && (s->dr7 & DR7_ENABLES))
-		svm_dr_load(svm);
 }

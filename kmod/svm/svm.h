@@ -157,15 +157,9 @@ static_assert(sizeof(struct svm_control) == 0x400);
 
 /* --- control block: state save area --- */
 
-/* Attributes: descriptor bits 40-47 in bits 0-7, bits 52-55 in bits 8-11. */
-#define SVM_SEG_TYPE		0x0fu
-#define SVM_SEG_S		BIT(4)
-#define SVM_SEG_DPL_SHIFT	5
-#define SVM_SEG_P		BIT(7)
-#define SVM_SEG_AVL		BIT(8)
+/* Attributes, in the order of mezz_seg_pack(). */
 #define SVM_SEG_L		BIT(9)
 #define SVM_SEG_DB		BIT(10)
-#define SVM_SEG_G		BIT(11)
 
 struct svm_seg {
 	u16 selector;
@@ -250,10 +244,6 @@ struct svm_features {
 	bool pause_filter;
 	bool pause_threshold;
 	bool tsc_ratio;
-	bool v_spec_ctrl;
-	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
-	bool ibpb;		/* the host wants IBPB between guests */
-	bool tsc_aux;		/* MSR_TSC_AUX exists */
 	bool xsetbv_unseen;	/* perhaps an emulator that does not intercept XSETBV */
 };
 
@@ -266,9 +256,7 @@ extern struct svm_features svm_has;
  * @host_pa: control block for VMSAVE and VMLOAD of the host, physical address
  * @asid_gen: generation of the ASIDs in use, never 0
  * @next_asid: first one not handed out in this generation
- * @last: whose guest ran here last; only compared, cleared by any CPU when it dies
  * @tsc_ratio: what MSR_AMD64_TSC_RATIO holds
- * @tsc_aux: the host's MSR_TSC_AUX
  * @on: switched on by us
  */
 struct svm_cpu {
@@ -277,9 +265,7 @@ struct svm_cpu {
 	u64 host_pa;
 	u64 asid_gen;
 	u32 next_asid;
-	struct mezz_vcpu *last;
 	u64 tsc_ratio;
-	u64 tsc_aux;
 	bool on;
 };
 
@@ -304,10 +290,6 @@ DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
  * @post: SVM_POST_*
  * @tpr: V_TPR as we know it
  * @window: a virtual interrupt is posted as an IRQ window
- * @switch_spec: SPEC_CTRL of host and guest differ
- * @host_spec: SPEC_CTRL of the host, sampled when the section began
- * @spec_ctrl: SPEC_CTRL of the guest
- * @cpu: where it ran last, -1: nowhere
  * @asid_gen: generation of the ASID in the control block, 0: none
  *
  * Locking: as struct mezz_vcpu, which it extends: vCPU mutex.
@@ -321,16 +303,9 @@ struct svm_vcpu {
 	u32 post;
 	u8 tpr;
 	bool window;
-	bool switch_spec;
-	u64 host_spec;
-	u64 spec_ctrl;
 	/* --- not touched on every exit --- */
-	int cpu;
 	u64 asid_gen;
 	u64 cr0_cdnw;		/* CR0.CD and NW, which the guest only thinks it has */
-	u64 guest_dr7;		/* while dr7_taken */
-	bool dr7_taken;		/* the control block's DR7 is a debugger's */
-	bool dr_live;		/* guest DR0-3 are in the CPU */
 	bool cr8_write;		/* intercepted: a pending interrupt waits for CR8 */
 	u8 step;		/* SVM_STEP_* */
 	bool nmi_masked;
@@ -338,9 +313,6 @@ struct svm_vcpu {
 	u64 iret_rip;
 	u64 soft_rip;		/* where an injected INTn, INT3, INTO is */
 	bool soft_injected;
-	bool use_tsc_aux;	/* the guest has RDTSCP or RDPID */
-	bool tsc_aux_live;	/* MSR_TSC_AUX is the guest's now */
-	u64 tsc_aux;
 	struct page *msrpm;	/* own permission map, NULL: the shared one */
 };
 
@@ -405,10 +377,6 @@ extern u64 svm_iopm_pa;
 void svm_load(struct mezz_vcpu *v);
 void svm_unload(struct mezz_vcpu *v);
 int svm_enter(struct mezz_vcpu *v);
-/* The guest's SPEC_CTRL changed inside a section. [A] */
-void svm_spec_changed(struct svm_vcpu *svm);
-/* The guest's TSC_AUX is needed in the CPU. [A] */
-void svm_load_tsc_aux(struct svm_vcpu *svm);
 /* Find out about an XSETBV that did not exit (svm_has.xsetbv_unseen). [A] */
 void svm_sync_xcr0(struct svm_vcpu *svm);
 /* v->tsc_ratio is needed in the CPU. [A] */
@@ -427,13 +395,7 @@ unsigned int svm_cs_mode(struct mezz_vcpu *v);
 unsigned int svm_insn_len(struct mezz_vcpu *v);
 unsigned int svm_insn_bytes(struct mezz_vcpu *v, u8 *buf);
 void svm_update_debug(struct mezz_vcpu *v);
-/*
- * Put the guest's (or its debugger's) DR0-3 into the CPU and take them back:
- * when the section begins with breakpoints enabled, or when the guest touches
- * a debug register; and when the section ends. [A]
- */
-void svm_dr_load(struct svm_vcpu *svm);
-void svm_dr_unload(struct svm_vcpu *svm);
+void svm_own_dr(struct mezz_vcpu *v, bool own);
 
 /* exits.c */
 extern const struct mezz_exit svm_exits[SVM_EXIT_NR];
@@ -468,9 +430,8 @@ void svm_msr_reset(struct svm_vcpu *svm, bool init);
 int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
 int svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
-extern const u32 svm_direct_msrs[];
-extern u32 svm_msrs[];	/* filled by svm_msr_list(), ends with 0 */
-void svm_msr_list(void);
+void svm_update_spec(struct mezz_vcpu *v);
+extern const u32 svm_direct_msrs[], svm_msrs[];
 
 /* asid.c */
 void svm_flush_tlb(struct mezz_vcpu *v);

@@ -21,6 +21,7 @@
 #include <asm/trapnr.h>
 
 #include "../cpu/cpu.h"
+#include "../cpu/lazy.h"
 #include "svm.h"
 
 /* PAUSE: exit after this many in a row, no more than so many cycles apart. */
@@ -56,7 +57,7 @@ void svm_update_intercepts(struct svm_vcpu *svm)
 	put(w, SVM_I_CR_READ + 0, svm->cr0_cdnw);
 	put(w, SVM_I_CR_READ + 4, svm->vmcb->s.cr4 != v->r[MEZZ_CR4]);
 	put(w, SVM_I_CR_WRITE + 8, svm->cr8_write);
-	if (!svm->dr_live || svm->dr7_taken)
+	if (!v->lazy.dr_live || v->lazy.dr7_taken)
 		w[SVM_I_DR_READ / 32] = ~0u;
 	put(w, SVM_I_EXCEPTION + BP_VECTOR, v->guest_debug & KVM_GUESTDBG_USE_SW_BP);
 	put(w, SVM_I_IRET, svm->nmi_masked && !svm->iret_pending);
@@ -73,11 +74,7 @@ void svm_update_intercepts(struct svm_vcpu *svm)
 
 void svm_cpuid_changed(struct mezz_vcpu *v)
 {
-	struct svm_vcpu *svm = to_svm(v);
-
-	svm->use_tsc_aux = svm_has.tsc_aux && (mezz_guest_has(v, X86_FEATURE_RDTSCP) ||
-					       mezz_guest_has(v, X86_FEATURE_RDPID));
-	svm_update_intercepts(svm);
+	svm_update_intercepts(to_svm(v));
 }
 
 /* --- creation and reset --- */
@@ -92,7 +89,6 @@ int svm_vcpu_create(struct mezz_vcpu *v)
 		return -ENOMEM;
 	svm->vmcb = page_address(page);
 	svm->vmcb_pa = svm_pa(page);
-	svm->cpu = -1;
 
 	c = &svm->vmcb->c;
 	c->iopm_pa = svm_iopm_pa;
@@ -109,11 +105,7 @@ int svm_vcpu_create(struct mezz_vcpu *v)
 void svm_vcpu_destroy(struct mezz_vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	int cpu;
 
-	/* Another vCPU at this address must not be taken for this one. */
-	for_each_possible_cpu(cpu)
-		cmpxchg(&per_cpu(svm_cpu, cpu).last, v, NULL);
 	mezz_msr_map_free(&svm_msr_map, &svm->msrpm);
 	if (svm->vmcb)
 		__free_page(virt_to_page(svm->vmcb));
@@ -139,8 +131,7 @@ void svm_vcpu_reset(struct mezz_vcpu *v, bool init)
 	svm->post &= SVM_POST_STEP;
 	svm_step_off(svm, SVM_STEP_NMI);
 	/* Intercepts too, and DR7; the core resets the registers in r[]. */
-	svm_update_debug(v);
-	svm_cpuid_changed(v);
+	mezz_update_debug(v);
 	c->clean = 0;
 }
 
@@ -212,7 +203,7 @@ void svm_dump(struct mezz_vcpu *v)
 	const struct svm_save *s = &b->s;
 
 	pr_err("mezz: vm %u vcpu %d: exit %llx info %llx %llx on CPU %d\n", v->vm->serial,
-	       v->id, c->exit_code, c->exit_info_1, c->exit_info_2, to_svm(v)->cpu);
+	       v->id, c->exit_code, c->exit_info_1, c->exit_info_2, v->cpu);
 	pr_err("mezz: intercepts %08x %08x %08x %08x %08x %08x\n", c->intercept[0],
 	       c->intercept[1], c->intercept[2], c->intercept[3], c->intercept[4],
 	       c->intercept[5]);

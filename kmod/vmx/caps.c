@@ -210,12 +210,9 @@ static void probe_host(struct mezz_host *host)
 	if (!vmx_has.limited)
 		vmx_has.cr0_fixed &= ~(u64)(X86_CR0_PE | X86_CR0_PG);
 	vmx_has.cr4_fixed = vmx_has.caps.cr4_fixed0;
-	vmx_has.spec_ctrl = boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
-	vmx_has.ibpb = boot_cpu_has(X86_FEATURE_USE_IBPB);
 	vmx_has.l1d_flush = boot_cpu_has_bug(X86_BUG_L1TF) &&
 			    l1tf_mitigation != L1TF_MITIGATION_OFF &&
 			    boot_cpu_has(X86_FEATURE_FLUSH_L1D);
-	vmx_has.tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
 
 	mezz_fpu_probe(host);
 	host->max_asid = vmx_has.exec2 & EXEC2_VPID ? 0x10000 : 0;
@@ -272,7 +269,6 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 		return -EOPNOTSUPP;
 	}
 	probe_host(host);
-	vmx_msr_list();
 	return 0;
 }
 
@@ -331,8 +327,6 @@ static void sample_host(struct vmx_cpu *c)
 	rdmsrl(MSR_STAR, c->syscall[VMX_STAR]);
 	rdmsrl(MSR_LSTAR, c->syscall[VMX_LSTAR]);
 	rdmsrl(MSR_SYSCALL_MASK, c->syscall[VMX_SFMASK]);
-	if (vmx_has.tsc_aux)
-		rdmsrl(MSR_TSC_AUX, c->tsc_aux);
 }
 
 int vmx_cpu_on(void)
@@ -354,7 +348,6 @@ int vmx_cpu_on(void)
 	/* Whatever other hypervisors left in the TLB. */
 	invept(2, 0);
 	c->current_vmcs = NULL;
-	WRITE_ONCE(c->last, NULL);
 	sample_host(c);
 	c->on = true;
 	return 0;
@@ -372,9 +365,6 @@ void vmx_cpu_off(void)
 	cr4_clear_bits_irqsoff(X86_CR4_VMXE);
 }
 
-static DEFINE_MUTEX(users_lock);
-static unsigned int nr_vms;
-
 /* The crash may have interrupted anything, so nothing but the CPU is touched. */
 static void vmx_crash(void)
 {
@@ -382,23 +372,6 @@ static void vmx_crash(void)
 		return;
 	vmxoff();
 	cr4_clear_bits_irqsoff(X86_CR4_VMXE);
-}
-
-static int vmx_vm_create(struct mezz_vm *vm)
-{
-	mutex_lock(&users_lock);
-	if (!nr_vms++)
-		mezz_on_crash(vmx_crash, true);
-	mutex_unlock(&users_lock);
-	return 0;
-}
-
-static void vmx_vm_destroy(struct mezz_vm *vm)
-{
-	mutex_lock(&users_lock);
-	if (!--nr_vms)
-		mezz_on_crash(vmx_crash, false);
-	mutex_unlock(&users_lock);
 }
 
 /* --- CPUID --- */
@@ -435,15 +408,13 @@ void vmx_cpuid_mask(u32 function, u32 index, u32 *regs)
 const struct mezz_engine mezz_vmx_engine = {
 	.name = "vmx",
 	.vcpu_size = sizeof(struct vmx_vcpu),
-	.vm_size = sizeof(struct mezz_vm),
 	.pt = &vmx_pt_format,
 	.probe = vmx_probe,
 	.setup = vmx_setup,
 	.teardown = vmx_teardown,
 	.cpu_on = vmx_cpu_on,
 	.cpu_off = vmx_cpu_off,
-	.vm_create = vmx_vm_create,
-	.vm_destroy = vmx_vm_destroy,
+	.crash = vmx_crash,
 	.vcpu_create = vmx_vcpu_create,
 	.vcpu_destroy = vmx_vcpu_destroy,
 	.vcpu_reset = vmx_vcpu_reset,
@@ -476,6 +447,7 @@ const struct mezz_engine mezz_vmx_engine = {
 	.set_msr = vmx_set_msr,
 	.msr_intercept = vmx_msr_intercept,
 	.update_debug = vmx_update_debug,
+	.own_dr = vmx_own_dr,
 	.update_tsc = vmx_update_tsc,
 	.flush_tlb = vmx_flush_tlb,
 	.flush_memory = vmx_flush_memory,

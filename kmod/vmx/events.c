@@ -182,52 +182,34 @@ void vmx_cancel_injection(struct mezz_vcpu *v)
 	mezz_request(v, MEZZ_REQ_EVENT);
 }
 
-void vmx_delivered(struct vmx_vcpu *vmx)
-{
-	struct mezz_events *ev = &vmx->v.ev;
-
-	vmx->injected = false;
-	ev->exc.injected = false;
-	ev->irq.injected = false;
-	ev->nmi_injected = false;
-}
-
 /* SDM 3, "Information for VM Exits During Event Delivery" */
 static void put_back(struct vmx_vcpu *vmx, u32 info)
 {
-	struct mezz_events *ev = &vmx->v.ev;
-	u8 vector = info & INTR_VECTOR;
+	enum mezz_event_type type;
+	unsigned int len = 0;
 
-	ev->insn_len = 0;
 	switch (info & INTR_TYPE) {
+	case INTR_TYPE_IRQ:
+		type = MEZZ_EV_IRQ;
+		break;
 	case INTR_TYPE_NMI:
-		ev->nmi_injected = true;
 		/* It masks them when it is delivered. */
 		set_intr_state(vmx, STATE_NMI, 0);
+		type = MEZZ_EV_NMI;
+		break;
+	case INTR_TYPE_EXC:
+		type = MEZZ_EV_EXCEPTION;
 		break;
 	case INTR_TYPE_SOFT:
-		ev->insn_len = vmread(VMCS_EXIT_INSN_LEN);
-		fallthrough;
-	case INTR_TYPE_IRQ:
-		ev->irq.injected = true;
-		ev->irq.soft = ev->insn_len;
-		ev->irq.nr = vector;
-		break;
 	case INTR_TYPE_SOFT_EXC:
-		ev->insn_len = vmread(VMCS_EXIT_INSN_LEN);
-		fallthrough;
-	case INTR_TYPE_EXC:
-		ev->exc.injected = true;
-		ev->exc.pending = false;
-		ev->exc.has_payload = false;
-		ev->exc.nr = vector;
-		ev->exc.has_err = info & INTR_ERR;
-		ev->exc.err = info & INTR_ERR ? vmread(VMCS_IDT_ERR) : 0;
+		len = vmread(VMCS_EXIT_INSN_LEN);
+		type = (info & INTR_TYPE) == INTR_TYPE_SOFT ? MEZZ_EV_SOFT_INT : MEZZ_EV_SOFT_EXC;
 		break;
 	default:
 		return;
 	}
-	mezz_request(&vmx->v, MEZZ_REQ_EVENT);
+	mezz_requeue_event(&vmx->v, type, info & INTR_VECTOR, info & INTR_ERR,
+			   info & INTR_ERR ? vmread(VMCS_IDT_ERR) : 0, len);
 }
 
 /*

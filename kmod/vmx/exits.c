@@ -54,17 +54,6 @@ static int exit_cr(struct mezz_vcpu *v)
 	return mezz_exit_cr(v, q & CR_NUMBER, access == CR_ACCESS_TO, CR_GPR(q));
 }
 
-/* The guest's own from now on, unless a debugger has them. */
-static int exit_dr(struct mezz_vcpu *v)
-{
-	struct vmx_vcpu *vmx = to_vmx(v);
-
-	if (!v->atomic || vmx->dr7_taken)
-		return mezz_exit_emulate(v);
-	vmx_dr_load(vmx);
-	return MEZZ_RESUME;
-}
-
 /* The exit comes instead of the exception: DR6 is as it was. */
 static int exit_db(struct mezz_vcpu *v)
 {
@@ -161,7 +150,7 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 	[VMX_RDMSR] = ROW(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
 	[VMX_WRMSR] = ROW(mezz_exit_wrmsr, "wrmsr", wrmsr_exits),
 	[VMX_CR] = ROW(exit_cr, "cr", cr_exits),
-	[VMX_DR] = ROW(exit_dr, "dr", dr_exits),
+	[VMX_DR] = ROW(mezz_exit_dr, "dr", dr_exits),
 	[VMX_RDPMC] = ROW(mezz_exit_rdpmc, "rdpmc", other_exits),
 	[VMX_INVD] = ROW(mezz_exit_invd, "invd", other_exits),
 	[VMX_WBINVD] = ROW(mezz_exit_wbinvd, "wbinvd", other_exits),

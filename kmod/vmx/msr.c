@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * MSRs that live in the control structure, in the CPU during a section, or in the
- * CPU's speculation controls; and the MSR bitmap.
+ * MSRs that live in the control structure, or in the CPU during a section; and the
+ * MSR bitmap.
  *
- * Left out: last-branch recording and branch-stepping, so DEBUGCTL has no effect
- * and their MSRs read as 0; VMX's own MSRs do not exist for the guest, and
+ * Left out: last-branch recording and branch-stepping, so DEBUGCTL has no effect; VMX's own MSRs do not exist for the guest, and
  * FEATURE_CONTROL says that they never will.
  *
  * Locking: the vCPU mutex.
@@ -30,26 +29,7 @@ const u32 vmx_direct_msrs[] = {
 	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, 0
 };
 
-/* MSRs for KVM_GET_MSR_INDEX_LIST, with room for two conditional ones and the end. */
-static const u32 listed[] = {
-	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
-	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-	MSR_IA32_CR_PAT, MSR_IA32_FEAT_CTL,
-};
-
-u32 vmx_msrs[ARRAY_SIZE(listed) + 3];
-
-void vmx_msr_list(void)
-{
-	unsigned int n = ARRAY_SIZE(listed);
-
-	memcpy(vmx_msrs, listed, sizeof(listed));
-	if (vmx_has.tsc_aux)
-		vmx_msrs[n++] = MSR_TSC_AUX;
-	if (vmx_has.spec_ctrl)
-		vmx_msrs[n++] = MSR_IA32_SPEC_CTRL;
-	vmx_msrs[n] = 0;
-}
+const u32 vmx_msrs[] = { MSR_IA32_FEAT_CTL, 0 };
 
 /* --- bitmap --- */
 
@@ -128,14 +108,12 @@ void vmx_msr_reset(struct vmx_vcpu *vmx, bool init)
 {
 	unsigned int i;
 
-	vmx->spec_ctrl = 0;
 	if (init)
 		return;
 	for (i = 0; i < VMX_NR_SYSCALL; i++)
 		set_syscall(vmx, i, 0);
 	vmx->cstar = 0;
 	set_kernel_gs_base(vmx, 0);
-	vmx->tsc_aux = 0;
 	vmx_write(vmx, VMCS_GUEST_SYSENTER_CS, 0);
 	vmx_write(vmx, VMCS_GUEST_SYSENTER_ESP, 0);
 	vmx_write(vmx, VMCS_GUEST_SYSENTER_EIP, 0);
@@ -184,16 +162,8 @@ int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
 	case MSR_IA32_CR_PAT:
 		*data = vmx->pat;
 		return 0;
-	case MSR_IA32_SPEC_CTRL:
-		if (!vmx_has.spec_ctrl)
-			return 1;
-		*data = vmx->spec_ctrl;
-		return 0;
 	case MSR_KERNEL_GS_BASE:
 		*data = get_kernel_gs_base(vmx);
-		return 0;
-	case MSR_TSC_AUX:
-		*data = vmx->tsc_aux;
 		return 0;
 	case MSR_CSTAR:
 		*data = vmx->cstar;
@@ -202,10 +172,6 @@ int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
 		*data = FEAT_CTL_LOCKED;
 		return 0;
 	case MSR_IA32_DEBUGCTLMSR:
-	case MSR_IA32_LASTBRANCHFROMIP:
-	case MSR_IA32_LASTBRANCHTOIP:
-	case MSR_IA32_LASTINTFROMIP:
-	case MSR_IA32_LASTINTTOIP:
 		*data = 0;
 		return 0;
 	default:
@@ -223,18 +189,6 @@ int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
 	return 0;
 }
 
-static int set_spec_ctrl(struct vmx_vcpu *vmx, u64 data)
-{
-	if (!vmx_has.spec_ctrl)
-		return 1;
-	if (data & ~(u64)(SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD))
-		return 2;
-	vmx->spec_ctrl = data;
-	if (vmx->v.atomic)
-		vmx_spec_changed(vmx);
-	return 0;
-}
-
 int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
@@ -244,21 +198,8 @@ int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
 	case MSR_IA32_CR_PAT:
 		set_pat(vmx, data);
 		return 0;
-	case MSR_IA32_SPEC_CTRL:
-		return set_spec_ctrl(vmx, data);
-	case MSR_IA32_PRED_CMD:
-		if (!boot_cpu_has(X86_FEATURE_IBPB))
-			return 1;
-		if (data)
-			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
-		return 0;
 	case MSR_KERNEL_GS_BASE:
 		set_kernel_gs_base(vmx, data);
-		return 0;
-	case MSR_TSC_AUX:
-		vmx->tsc_aux = (u32)data;
-		if (v->atomic)
-			vmx_load_tsc_aux(vmx);
 		return 0;
 	case MSR_CSTAR:
 		vmx->cstar = data;

@@ -21,14 +21,6 @@ void vmx_write_outside(struct vmx_vcpu *vmx, enum vmcs_field field, u64 val)
 	fields[field] = val;
 }
 
-void vmx_load_tsc_aux(struct vmx_vcpu *vmx)
-{
-}
-
-void vmx_spec_changed(struct vmx_vcpu *vmx)
-{
-}
-
 /* So many times the guest's SYSCALL MSRs went into the CPU. */
 static unsigned int loads;
 
@@ -135,7 +127,7 @@ static void bitmap_own(struct kunit *test)
 static void msr_values(struct kunit *test)
 {
 	static const u32 msrs[] = { MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK,
-				    MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE, MSR_TSC_AUX,
+				    MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE,
 				    MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP,
 				    MSR_IA32_SYSENTER_EIP, MSR_IA32_CR_PAT };
 	struct vmx_vcpu *vmx = kunit_kzalloc(test, sizeof(*vmx), GFP_KERNEL);
@@ -150,9 +142,7 @@ static void msr_values(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, data, 0x1000ull + i, "MSR %x", msrs[i]);
 	}
 	KUNIT_EXPECT_EQ(test, fields[VMCS_GUEST_PAT], vmx->pat);
-	/* 32 bits; nobody's; locked */
-	KUNIT_EXPECT_EQ(test, vmx_set_msr(&vmx->v, MSR_TSC_AUX, 0x100000002ull), 0);
-	KUNIT_EXPECT_EQ(test, vmx->tsc_aux, 2ull);
+	/* nobody's; locked */
 	KUNIT_EXPECT_EQ(test, vmx_get_msr(&vmx->v, 0x12345, &data), 1);
 	KUNIT_EXPECT_EQ(test, vmx_set_msr(&vmx->v, 0x12345, 0), 1);
 	KUNIT_EXPECT_EQ(test, vmx_set_msr(&vmx->v, MSR_IA32_FEAT_CTL, FEAT_CTL_LOCKED), 0);
@@ -164,40 +154,6 @@ static void msr_values(struct kunit *test)
 	vmx_set_msr(&vmx->v, MSR_LSTAR, 1);
 	KUNIT_EXPECT_EQ(test, loads, 1u);
 	KUNIT_EXPECT_TRUE(test, vmx->syscall_live);
-}
-
-static void msr_spec_ctrl(struct kunit *test)
-{
-	struct vmx_vcpu *vmx = kunit_kzalloc(test, sizeof(*vmx), GFP_KERNEL);
-	u64 data;
-
-	KUNIT_ASSERT_NOT_NULL(test, vmx);
-	KUNIT_EXPECT_EQ(test, vmx_get_msr(&vmx->v, MSR_IA32_SPEC_CTRL, &data), 1);
-	KUNIT_EXPECT_EQ(test, vmx_set_msr(&vmx->v, MSR_IA32_SPEC_CTRL, 0), 1);
-	vmx_has.spec_ctrl = true;
-	KUNIT_EXPECT_EQ(test, vmx_set_msr(&vmx->v, MSR_IA32_SPEC_CTRL, SPEC_CTRL_SSBD), 0);
-	KUNIT_EXPECT_EQ(test, vmx_get_msr(&vmx->v, MSR_IA32_SPEC_CTRL, &data), 0);
-	KUNIT_EXPECT_EQ(test, data, (u64)SPEC_CTRL_SSBD);
-	KUNIT_EXPECT_EQ(test, vmx_set_msr(&vmx->v, MSR_IA32_SPEC_CTRL, BIT(3)), 2);
-	KUNIT_EXPECT_EQ(test, vmx->spec_ctrl, (u64)SPEC_CTRL_SSBD);
-}
-
-static void msr_list(struct kunit *test)
-{
-	unsigned int n;
-
-	vmx_has.tsc_aux = false;
-	vmx_has.spec_ctrl = false;
-	vmx_msr_list();
-	for (n = 0; vmx_msrs[n]; n++)
-		KUNIT_EXPECT_NE(test, vmx_msrs[n], (u32)MSR_TSC_AUX);
-	KUNIT_EXPECT_EQ(test, n, ARRAY_SIZE(listed));
-	vmx_has.tsc_aux = true;
-	vmx_has.spec_ctrl = true;
-	vmx_msr_list();
-	KUNIT_EXPECT_EQ(test, vmx_msrs[n], (u32)MSR_TSC_AUX);
-	KUNIT_EXPECT_EQ(test, vmx_msrs[n + 1], (u32)MSR_IA32_SPEC_CTRL);
-	KUNIT_EXPECT_EQ(test, vmx_msrs[n + 2], 0u);
 }
 
 static int msr_init(struct kunit *test)
@@ -213,8 +169,6 @@ static struct kunit_case msr_cases[] = {
 	KUNIT_CASE(bitmap_shared),
 	KUNIT_CASE(bitmap_own),
 	KUNIT_CASE(msr_values),
-	KUNIT_CASE(msr_spec_ctrl),
-	KUNIT_CASE(msr_list),
 	{}
 };
 

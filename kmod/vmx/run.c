@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * One world switch (vmx_enter), and what is switched once per section: the MSRs
- * of SYSCALL, KERNEL_GS_BASE, TSC_AUX, SPEC_CTRL, debug registers.
+ * of SYSCALL, KERNEL_GS_BASE, and by the core's cpu/lazy.c the rest.
  *
  * Every instruction of vmx_enter() is paid on every exit. It reads the exit
  * reason and nothing else of the control structure; registers, segments and
@@ -23,8 +23,6 @@
  * between is covered by what enter.S does to return predictions.
  */
 #include <linux/cpufeature.h>
-#include <linux/ratelimit.h>
-#include <asm/debugreg.h>
 #include <asm/desc.h>
 #include <asm/fsgsbase.h>
 #include <asm/msr.h>
@@ -84,23 +82,6 @@ void vmx_unload_syscall(struct vmx_vcpu *vmx)
 {
 	change_syscall(vmx->syscall, this_cpu_ptr(&vmx_cpu)->syscall);
 	vmx->syscall_live = false;
-}
-
-void vmx_load_tsc_aux(struct vmx_vcpu *vmx)
-{
-	if (!vmx->use_tsc_aux ||
-	    (!vmx->tsc_aux_live && vmx->tsc_aux == this_cpu_read(vmx_cpu.tsc_aux)))
-		return;
-	wrmsrl(MSR_TSC_AUX, vmx->tsc_aux);
-	vmx->tsc_aux_live = true;
-}
-
-void vmx_spec_changed(struct vmx_vcpu *vmx)
-{
-	if (!vmx_has.spec_ctrl)
-		return;
-	vmx->host_spec = this_cpu_read(x86_spec_ctrl_current);
-	vmx->switch_spec = vmx->host_spec != vmx->spec_ctrl;
 }
 
 static u64 read_fs_base(void)
@@ -187,11 +168,6 @@ void vmx_load(struct mezz_vcpu *v)
 		vmx->flush = false;
 		vmx_flush_memory(v);
 	}
-	if (unlikely(READ_ONCE(cpu->last) != v)) {
-		WRITE_ONCE(cpu->last, v);
-		if (vmx_has.ibpb)
-			wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
-	}
 	if (vmx_has.l1d_flush)
 		vmx->pre |= VMX_PRE_L1D;
 	save_host_segments(vmx);
@@ -201,10 +177,7 @@ void vmx_load(struct mezz_vcpu *v)
 	/* SYSCALL is for 64-bit mode only. */
 	if (v->r[MEZZ_EFER] & EFER_LMA)
 		vmx_load_syscall(vmx);
-	vmx_load_tsc_aux(vmx);
-	vmx_spec_changed(vmx);
-	if (unlikely(vmx_hw_dr7(vmx) & VMX_DR7_ENABLES))
-		vmx_dr_load(vmx);
+	mezz_lazy_load(v);
 }
 
 void vmx_unload(struct mezz_vcpu *v)
@@ -217,14 +190,7 @@ void vmx_unload(struct mezz_vcpu *v)
 	mezz_get(v, MEZZ_RFLAGS);
 	if (!(vmx->have & VMX_HAVE_INTR_STATE))
 		vmx_get_shadow(v);
-	if (unlikely(vmx->dr_live))
-		vmx_dr_unload(vmx);
-	if (unlikely(hw_breakpoint_active()))
-		hw_breakpoint_restore();
-	if (vmx->tsc_aux_live) {
-		wrmsrl(MSR_TSC_AUX, this_cpu_read(vmx_cpu.tsc_aux));
-		vmx->tsc_aux_live = false;
-	}
+	mezz_lazy_unload(v);
 	if (vmx->syscall_live)
 		vmx_unload_syscall(vmx);
 	vmx->kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
@@ -243,26 +209,11 @@ static void sync_tpr(struct vmx_vcpu *vmx)
 	mezz_lapic_set_cr8(&vmx->v, vmx->tpr);
 }
 
-/* @why: VM-instruction error or exit reason */
-static int entry_failed(struct vmx_vcpu *vmx, u64 why)
-{
-	static DEFINE_RATELIMIT_STATE(dumps, 10 * HZ, 2);
-	struct kvm_run *run = vmx->v.run;
-
-	vmx->v.exit = &vmx_exit_other;
-	if (__ratelimit(&dumps))
-		vmx_dump(&vmx->v);
-	run->exit_reason = KVM_EXIT_FAIL_ENTRY;
-	run->fail_entry.hardware_entry_failure_reason = why;
-	run->fail_entry.cpu = vmx->v.cpu;
-	return MEZZ_USER;
-}
-
 /* The CPU did not even try: 1: it says why; 2: VMX is off. */
-static int not_entered(struct vmx_vcpu *vmx, unsigned int what)
+static int not_entered(struct mezz_vcpu *v, unsigned int what)
 {
-	vmx->v.exit = &vmx_exit_other;
-	return what == 2 ? -EIO : entry_failed(vmx, vmread(VMCS_INSN_ERROR));
+	v->exit = &vmx_exit_other;
+	return what == 2 ? -EIO : mezz_fail_entry(v, vmread(VMCS_INSN_ERROR));
 }
 
 /* They may change whenever interrupts are on, by IPIs. */
@@ -299,25 +250,29 @@ int vmx_enter(struct mezz_vcpu *v)
 		vmx_before_entry(vmx);
 	v->dirty = 0;
 
-	if (unlikely(vmx->switch_spec))
-		wrmsrl(MSR_IA32_SPEC_CTRL, vmx->spec_ctrl);
+	if (unlikely(v->lazy.switch_spec))
+		wrmsrl(MSR_IA32_SPEC_CTRL, v->lazy.spec_ctrl);
 	bad = vmx_switch(v->r, &vmx->host_rsp, vmx->launched);
-	if (unlikely(vmx->switch_spec))
-		wrmsrl(MSR_IA32_SPEC_CTRL, vmx->host_spec);
+	if (unlikely(v->lazy.switch_spec))
+		wrmsrl(MSR_IA32_SPEC_CTRL, v->lazy.host_spec);
 	if (unlikely(bad))
-		return not_entered(vmx, bad);
+		return not_entered(v, bad);
 
 	v->r[MEZZ_CR2] = native_read_cr2();
 	v->avail = AVAIL_AFTER_EXIT;
-	if (likely(!vmx->dr_live || vmx->dr7_taken))
+	if (likely(!v->lazy.dr_live || v->lazy.dr7_taken))
 		v->avail |= AVAIL_DR;
 	vmx->have = 0;
 	reason = vmread(VMCS_EXIT_REASON);
-	if (unlikely(reason & REASON_ENTRY_FAILED))
-		return entry_failed(vmx, reason);
+	if (unlikely(reason & REASON_ENTRY_FAILED)) {
+		v->exit = &vmx_exit_other;
+		return mezz_fail_entry(v, reason);
+	}
 	vmx->launched = true;
-	if (vmx->injected)
-		vmx_delivered(vmx);
+	if (vmx->injected) {
+		vmx->injected = false;
+		mezz_event_delivered(v);
+	}
 	if (unlikely(vmx->vapic[VAPIC_TPR] >> 4 != vmx->tpr))
 		sync_tpr(vmx);
 	reason &= REASON_BASIC;

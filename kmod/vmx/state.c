@@ -61,7 +61,7 @@ static void fetch_other(struct vmx_vcpu *vmx, unsigned int what)
 		get_debugreg(val, 6);	/* live, or r[] would have it */
 		break;
 	case MEZZ_DR7:
-		val = vmx->dr7_taken ? vmx->guest_dr7 : vmx_read(vmx, VMCS_GUEST_DR7);
+		val = v->lazy.dr7_taken ? v->lazy.guest_dr7 : vmx_read(vmx, VMCS_GUEST_DR7);
 		break;
 	default:
 		break;		/* r[] has all the others, always */
@@ -161,19 +161,17 @@ static void flush_cr(struct vmx_vcpu *vmx, u32 dirty)
 	}
 }
 
-static void flush_dr(struct vmx_vcpu *vmx, u32 dirty)
+static void flush_dr(struct mezz_vcpu *v, u32 dirty)
 {
-	const u64 *r = vmx->v.r;
-
-	if ((dirty & BIT(MEZZ_DR6)) && vmx->dr_live && !vmx->dr7_taken)
-		set_debugreg(r[MEZZ_DR6], 6);
+	if ((dirty & BIT(MEZZ_DR6)) && v->lazy.dr_live && !v->lazy.dr7_taken)
+		set_debugreg(v->r[MEZZ_DR6], 6);
 	if (dirty & BIT(MEZZ_DR7)) {
-		if (vmx->dr7_taken)
-			vmx->guest_dr7 = r[MEZZ_DR7];
+		if (v->lazy.dr7_taken)
+			v->lazy.guest_dr7 = v->r[MEZZ_DR7];
 		else
-			vmwrite(VMCS_GUEST_DR7, r[MEZZ_DR7]);
-		if (!vmx->dr_live && (vmx_hw_dr7(vmx) & VMX_DR7_ENABLES))
-			vmx_dr_load(vmx);
+			vmwrite(VMCS_GUEST_DR7, v->r[MEZZ_DR7]);
+		if (!v->lazy.dr_live && (mezz_hw_dr7(v) & MEZZ_DR7_ENABLES))
+			mezz_dr_load(v);
 	}
 }
 
@@ -195,7 +193,7 @@ bool vmx_flush(struct vmx_vcpu *vmx)
 		vmx->step_tf = false;
 	}
 	if (dirty & (BIT(MEZZ_DR6) | BIT(MEZZ_DR7)))
-		flush_dr(vmx, dirty);
+		flush_dr(&vmx->v, dirty);
 	return true;
 }
 
@@ -229,19 +227,12 @@ void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *
 	struct vmx_vcpu *vmx = to_vmx(v);
 	u32 ar = seg == MEZZ_CS ? cs_ar(vmx) : seg == MEZZ_SS ? ss_ar(vmx) : seg_ar(vmx, seg);
 
-	memset(s, 0, sizeof(*s));
+	mezz_seg_unpack((ar & 0xff) | (ar >> 4 & 0xf00), s);
 	s->base = vmx_read(vmx, VMCS_GUEST_BASE + 2 * seg);
 	s->limit = vmx_read(vmx, VMCS_GUEST_LIMIT + 2 * seg);
 	s->selector = vmx_read(vmx, VMCS_GUEST_SEL + 2 * seg);
-	s->type = ar & SEG_AR_TYPE;
-	s->s = !!(ar & SEG_AR_S);
-	s->dpl = ar >> SEG_AR_DPL_SHIFT & 3;
 	s->unusable = !!(ar & SEG_AR_UNUSABLE);
 	s->present = !s->unusable;
-	s->avl = !!(ar & SEG_AR_AVL);
-	s->l = !!(ar & SEG_AR_L);
-	s->db = !!(ar & SEG_AR_DB);
-	s->g = !!(ar & SEG_AR_G);
 }
 
 /*
@@ -251,33 +242,30 @@ void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *
 void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
-	bool unusable = s->unusable || !s->present;
-	u32 limit = s->limit, ar = s->type & SEG_AR_TYPE, dpl = s->dpl & 3;
+	struct kvm_segment fit = *s;
+	u32 ar;
 
 	if (seg == MEZZ_TR) {
-		ar |= 3;
-		unusable = false;
-	} else if (seg != MEZZ_LDTR && !unusable) {
-		ar |= 1;
+		fit.type |= 3;
+		fit.s = 0;
+		fit.present = 1;
+		fit.unusable = 0;
+	} else if (seg != MEZZ_LDTR && s->present && !s->unusable) {
+		fit.type |= 1;
 	}
-	ar |= s->s && seg != MEZZ_TR ? SEG_AR_S : 0;
 	/* Selectors of real mode, still there in protected mode. */
 	if (vmx_has.limited && seg != MEZZ_CS && seg != MEZZ_SS && s->type < 12)
-		dpl = max_t(u32, dpl, s->selector & 3);
-	ar |= dpl << SEG_AR_DPL_SHIFT;
-	ar |= unusable ? SEG_AR_UNUSABLE : SEG_AR_P;
-	ar |= s->avl ? SEG_AR_AVL : 0;
-	ar |= s->l ? SEG_AR_L : 0;
-	ar |= s->db ? SEG_AR_DB : 0;
-	if (limit >> 20) {
-		limit |= 0xfff;
-		ar |= SEG_AR_G;
-	} else if (s->g && (limit & 0xfff) == 0xfff) {
-		ar |= SEG_AR_G;
-	}
+		fit.dpl = max_t(u32, s->dpl & 3, s->selector & 3);
+	if (s->limit >> 20)
+		fit.limit |= 0xfff;
+	fit.g = s->limit >> 20 || (s->g && (s->limit & 0xfff) == 0xfff);
+	ar = mezz_seg_pack(&fit);
+	ar = (ar & 0xff) | (ar & 0xf00) << 4;
+	if (!(ar & SEG_AR_P))
+		ar |= SEG_AR_UNUSABLE;
 	vmx_write(vmx, VMCS_GUEST_AR + 2 * seg, ar);
 	vmx_write(vmx, VMCS_GUEST_BASE + 2 * seg, s->base);
-	vmx_write(vmx, VMCS_GUEST_LIMIT + 2 * seg, limit);
+	vmx_write(vmx, VMCS_GUEST_LIMIT + 2 * seg, fit.limit);
 	vmx_write(vmx, VMCS_GUEST_SEL + 2 * seg, s->selector);
 	vmx->have &= ~(VMX_HAVE_CS_AR | VMX_HAVE_SS_AR);
 }
@@ -328,62 +316,19 @@ unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf)
 
 /* --- debug registers --- */
 
-/*
- * DR7 is switched by hardware. DR0-3 and DR6 are lazy: as long as no breakpoint is
- * enabled the CPU's are the host's, and every access to a debug register exits;
- * at the first one they are loaded and the exits go, for the rest of the section.
- */
-void vmx_dr_load(struct vmx_vcpu *vmx)
+/* DR7 is switched by hardware, DR6 is not. */
+void vmx_own_dr(struct mezz_vcpu *v, bool own)
 {
-	const u64 *dr = vmx->dr7_taken ? vmx->v.guest_debug_dr : vmx->v.dr;
-
-	if (hw_breakpoint_active())
-		set_debugreg(0UL, 7);	/* vmx_unload() restores it */
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-	vmx->dr_live = true;
-	if (!vmx->dr7_taken) {
-		set_debugreg(vmx->v.r[MEZZ_DR6], 6);
-		vmx_set_exec(vmx, EXEC_MOV_DR, false);
-	}
-}
-
-void vmx_dr_unload(struct vmx_vcpu *vmx)
-{
-	u64 *dr = vmx->v.dr;
-
-	if (!vmx->dr7_taken) {
-		get_debugreg(dr[0], 0);
-		get_debugreg(dr[1], 1);
-		get_debugreg(dr[2], 2);
-		get_debugreg(dr[3], 3);
-		/* r[] has these two whenever they are not live. */
-		mezz_get(&vmx->v, MEZZ_DR6);
-		mezz_get(&vmx->v, MEZZ_DR7);
-		vmx_set_exec(vmx, EXEC_MOV_DR, true);
-	}
-	set_debugreg(0UL, 0);
-	set_debugreg(0UL, 1);
-	set_debugreg(0UL, 2);
-	set_debugreg(0UL, 3);
-	set_debugreg(DR6_RESERVED, 6);
-	vmx->dr_live = false;
+	if (own)
+		set_debugreg(v->r[MEZZ_DR6], 6);
+	vmx_set_exec(to_vmx(v), EXEC_MOV_DR, !own);
 }
 
 void vmx_update_debug(struct mezz_vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
-	u64 dr7;
 
-	if (vmx->dr_live)
-		vmx_dr_unload(vmx);
-	vmx->guest_dr7 = mezz_get(v, MEZZ_DR7);
-	vmx->dr7_taken = v->guest_debug & KVM_GUESTDBG_USE_HW_BP;
-	dr7 = vmx_hw_dr7(vmx);
-	vmx_write(vmx, VMCS_GUEST_DR7, dr7);
-
+	vmx_write(vmx, VMCS_GUEST_DR7, mezz_hw_dr7(v));
 	if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP) {
 		vmx->pre |= VMX_PRE_STEP;
 	} else {
@@ -392,6 +337,4 @@ void vmx_update_debug(struct mezz_vcpu *v)
 			mezz_set(v, MEZZ_RFLAGS, mezz_get(v, MEZZ_RFLAGS));
 	}
 	vmx_update_controls(vmx);
-	if (v->atomic && (dr7 & VMX_DR7_ENABLES))
-		vmx_dr_load(vmx);
 }

@@ -171,7 +171,7 @@ static u32 exec_controls(struct vmx_vcpu *vmx)
 		exec &= ~EXEC_HLT;
 	if (native & KVM_X86_DISABLE_EXITS_MWAIT)
 		exec &= ~(EXEC_MWAIT | EXEC_MONITOR);
-	if (vmx->dr_live && !vmx->dr7_taken)
+	if (v->lazy.dr_live && !v->lazy.dr7_taken)
 		exec &= ~EXEC_MOV_DR;
 	if (vmx->flat)
 		exec |= EXEC_CR3_LOAD | EXEC_CR3_STORE;
@@ -185,7 +185,7 @@ static u32 exec2_controls(struct vmx_vcpu *vmx)
 
 	if (!vmx->vpid)
 		exec2 &= ~EXEC2_VPID;
-	if (!vmx->use_tsc_aux)
+	if (!v->lazy.use_tsc_aux)
 		exec2 &= ~EXEC2_RDTSCP;
 	if (!mezz_guest_has(v, X86_FEATURE_INVPCID))
 		exec2 &= ~EXEC2_INVPCID;
@@ -213,8 +213,6 @@ void vmx_cpuid_changed(struct mezz_vcpu *v)
 	struct vmx_vcpu *vmx = to_vmx(v);
 	u64 cr4 = mezz_get(v, MEZZ_CR4);
 
-	vmx->use_tsc_aux = vmx_has.tsc_aux && (mezz_guest_has(v, X86_FEATURE_RDTSCP) ||
-					       mezz_guest_has(v, X86_FEATURE_RDPID));
 	vmx->cr4_owned = CR4_OWNED;
 	if (mezz_guest_has(v, X86_FEATURE_FSGSBASE))
 		vmx->cr4_owned |= X86_CR4_FSGSBASE;
@@ -312,9 +310,6 @@ void vmx_vcpu_destroy(struct mezz_vcpu *v)
 		if (cpu >= 0)
 			smp_call_function_single(cpu, clear_ipi, vmx, 1);
 	}
-	/* Another vCPU at this address must not be taken for this one. */
-	for_each_possible_cpu(cpu)
-		cmpxchg(&per_cpu(vmx_cpu, cpu).last, v, NULL);
 	if (vmx->vpid)
 		ida_free(&vpids, vmx->vpid);
 	mezz_msr_map_free(&vmx_msr_map, &vmx->msr_bitmap);
@@ -342,7 +337,7 @@ void vmx_vcpu_reset(struct mezz_vcpu *v, bool init)
 	vmx_write(vmx, VMCS_ENTRY_CTL, vmx->entry);
 	vmx_update_cr8(v, 0, -1);
 	/* Controls too, and DR7; the core resets the registers in r[]. */
-	vmx_update_debug(v);
+	mezz_update_debug(v);
 	vmx_cpuid_changed(v);
 }
 
@@ -406,8 +401,6 @@ void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2)
 	*info2 = vmx_read(vmx, VMCS_EXIT_INTR);
 }
 
-#define SHOW(name, field)	{ name, VMCS_##field }
-
 /* Every field, whether the CPU has it or not: asking does no harm. */
 static void take_snapshot(struct vmx_vcpu *vmx, struct vmx_snapshot *s)
 {
@@ -424,34 +417,16 @@ static void take_snapshot(struct vmx_vcpu *vmx, struct vmx_snapshot *s)
 
 void vmx_dump(struct mezz_vcpu *v)
 {
-	static const char seg_names[MEZZ_NR_SEGS][5] = {
+	static const char segs[MEZZ_NR_SEGS][5] = {
 		"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"
 	};
 	static const struct {
 		const char *name;
-		enum vmcs_field field;
-	} show[] = {
-		SHOW("insn error", INSN_ERROR), SHOW("exit reason", EXIT_REASON),
-		SHOW("qualification", QUALIFICATION), SHOW("exit intr", EXIT_INTR),
-		SHOW("idt info", IDT_INFO), SHOW("entry intr", ENTRY_INTR),
-		SHOW("entry intr err", ENTRY_INTR_ERR), SHOW("entry insn len", ENTRY_INSN_LEN),
-		SHOW("pin", PIN), SHOW("exec", EXEC), SHOW("exec2", EXEC2),
-		SHOW("exit ctl", EXIT_CTL), SHOW("entry ctl", ENTRY_CTL),
-		SHOW("exceptions", EXCEPTIONS), SHOW("tpr threshold", TPR_THRESHOLD),
-		SHOW("eptp", EPTP), SHOW("vpid", VPID), SHOW("tsc offset", TSC_OFFSET),
-		SHOW("cr0", GUEST_CR0), SHOW("cr0 shadow", CR0_SHADOW), SHOW("cr3", GUEST_CR3),
-		SHOW("cr4", GUEST_CR4), SHOW("cr4 shadow", CR4_SHADOW), SHOW("efer", GUEST_EFER),
-		SHOW("pat", GUEST_PAT), SHOW("dr7", GUEST_DR7), SHOW("rip", GUEST_RIP),
-		SHOW("rsp", GUEST_RSP), SHOW("rflags", GUEST_RFLAGS),
-		SHOW("intr state", GUEST_INTR_STATE), SHOW("activity", GUEST_ACTIVITY),
-		SHOW("pending db", GUEST_PENDING_DB), SHOW("debugctl", GUEST_DEBUGCTL),
-		SHOW("gdtr base", GUEST_GDT_BASE), SHOW("gdtr limit", GUEST_GDT_LIMIT),
-		SHOW("idtr base", GUEST_IDT_BASE), SHOW("idtr limit", GUEST_IDT_LIMIT),
-		SHOW("host cr0", HOST_CR0), SHOW("host cr3", HOST_CR3),
-		SHOW("host cr4", HOST_CR4), SHOW("host efer", HOST_EFER),
-		SHOW("host rsp", HOST_RSP_), SHOW("host rip", HOST_RIP_),
-		SHOW("host fs base", HOST_FS_BASE), SHOW("host gs base", HOST_GS_BASE),
-		SHOW("host tr base", HOST_TR_BASE), SHOW("host gdt base", HOST_GDT_BASE),
+		u32 code;
+	} fields[] = {
+#define VMCS_FIELD(name, code)	{ #name, code },
+#include "vmcs_fields.h"
+#undef VMCS_FIELD
 	};
 	struct vmx_snapshot *s = kmalloc(sizeof(*s), GFP_ATOMIC | __GFP_NOWARN);
 	unsigned int i;
@@ -463,13 +438,12 @@ void vmx_dump(struct mezz_vcpu *v)
 	pr_err("mezz: vm %u vcpu %d on CPU %d\n", v->vm->serial, v->id, to_vmx(v)->cpu);
 	for (rule = vmx_broken_rule(s, 0); rule >= 0; rule = vmx_broken_rule(s, rule + 1))
 		pr_err("mezz: violated rule: %s\n", vmx_rule(rule));
-	for (i = 0; i < ARRAY_SIZE(show); i++)
-		pr_err("mezz: %-14s %016llx\n", show[i].name, vmx_snap(s, show[i].field));
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		if (vmx_snap(s, fields[i].code))
+			pr_err("mezz: %-18s %016llx\n", fields[i].name, vmx_snap(s, fields[i].code));
 	for (i = 0; i < MEZZ_NR_SEGS; i++)
-		pr_err("mezz: %-4s %04llx attrib %05llx limit %08llx base %016llx\n",
-		       seg_names[i], vmx_snap(s, VMCS_GUEST_SEL + 2 * i),
-		       vmx_snap(s, VMCS_GUEST_AR + 2 * i),
-		       vmx_snap(s, VMCS_GUEST_LIMIT + 2 * i),
-		       vmx_snap(s, VMCS_GUEST_BASE + 2 * i));
+		pr_err("mezz: %-4s %04llx attrib %05llx limit %08llx base %016llx\n", segs[i],
+		       vmx_snap(s, VMCS_GUEST_SEL + 2 * i), vmx_snap(s, VMCS_GUEST_AR + 2 * i),
+		       vmx_snap(s, VMCS_GUEST_LIMIT + 2 * i), vmx_snap(s, VMCS_GUEST_BASE + 2 * i));
 	kfree(s);
 }

@@ -4,8 +4,7 @@
  * instructions that reach them.
  *
  * References "SDM 3" are to volume 3 of the Intel 64 and IA-32 Architectures
- * Software Developer's Manual, by section title; the encodings are its appendix
- * "Field Encoding in VMCS".
+ * Software Developer's Manual, by section title.
  *
  * The instructions are undefined while VMX is off, which a reboot does behind
  * the back of a running guest. They do nothing then (reads give 0), and the next
@@ -14,117 +13,21 @@
 #ifndef MEZZ_VMX_VMCS_H
 #define MEZZ_VMX_VMCS_H
 
+#ifdef __ASSEMBLY__
 /* enter.S writes these two. */
 #define VMCS_HOST_RSP		0x6c14
 #define VMCS_HOST_RIP		0x6c16
-
-#ifndef __ASSEMBLY__
+#else
 
 #include <linux/bits.h>
 #include <linux/types.h>
 #include <asm/asm.h>
 
+#define VMCS_FIELD(name, code)	VMCS_##name = (code),
 enum vmcs_field {
-	/* 16 bits */
-	VMCS_VPID = 0x0000,
-	VMCS_GUEST_SEL = 0x0800,	/* + 2 * enum mezz_seg; so the next three */
-	VMCS_GUEST_TR_SEL = 0x080e,
-	VMCS_HOST_ES_SEL = 0x0c00,
-	VMCS_HOST_CS_SEL = 0x0c02,
-	VMCS_HOST_SS_SEL = 0x0c04,
-	VMCS_HOST_DS_SEL = 0x0c06,
-	VMCS_HOST_FS_SEL = 0x0c08,
-	VMCS_HOST_GS_SEL = 0x0c0a,
-	VMCS_HOST_TR_SEL = 0x0c0c,
-	/* 64 bits */
-	VMCS_MSR_BITMAP = 0x2004,
-	VMCS_PML_ADDRESS = 0x200e,
-	VMCS_TSC_OFFSET = 0x2010,
-	VMCS_VIRTUAL_APIC = 0x2012,
-	VMCS_EPTP = 0x201a,
-	VMCS_XSS_EXIT_BITMAP = 0x202c,
-	VMCS_ENCLS_EXIT_BITMAP = 0x202e,
-	VMCS_TSC_MULTIPLIER = 0x2032,
-	VMCS_GPA = 0x2400,
-	VMCS_LINK = 0x2800,
-	VMCS_GUEST_DEBUGCTL = 0x2802,
-	VMCS_GUEST_PAT = 0x2804,
-	VMCS_GUEST_EFER = 0x2806,
-	VMCS_GUEST_PDPTE0 = 0x280a,	/* + 2 * number */
-	VMCS_HOST_PAT = 0x2c00,
-	VMCS_HOST_EFER = 0x2c02,
-	/* 32 bits */
-	VMCS_PIN = 0x4000,
-	VMCS_EXEC = 0x4002,
-	VMCS_EXCEPTIONS = 0x4004,
-	VMCS_PF_MASK = 0x4006,
-	VMCS_PF_MATCH = 0x4008,
-	VMCS_CR3_TARGETS = 0x400a,
-	VMCS_EXIT_CTL = 0x400c,
-	VMCS_EXIT_MSR_STORES = 0x400e,
-	VMCS_EXIT_MSR_LOADS = 0x4010,
-	VMCS_ENTRY_CTL = 0x4012,
-	VMCS_ENTRY_MSR_LOADS = 0x4014,
-	VMCS_ENTRY_INTR = 0x4016,
-	VMCS_ENTRY_INTR_ERR = 0x4018,
-	VMCS_ENTRY_INSN_LEN = 0x401a,
-	VMCS_TPR_THRESHOLD = 0x401c,
-	VMCS_EXEC2 = 0x401e,
-	VMCS_PLE_GAP = 0x4020,
-	VMCS_PLE_WINDOW = 0x4022,
-	VMCS_INSN_ERROR = 0x4400,
-	VMCS_EXIT_REASON = 0x4402,
-	VMCS_EXIT_INTR = 0x4404,
-	VMCS_EXIT_INTR_ERR = 0x4406,
-	VMCS_IDT_INFO = 0x4408,
-	VMCS_IDT_ERR = 0x440a,
-	VMCS_EXIT_INSN_LEN = 0x440c,
-	VMCS_GUEST_LIMIT = 0x4800,
-	VMCS_GUEST_GDT_LIMIT = 0x4810,
-	VMCS_GUEST_IDT_LIMIT = 0x4812,
-	VMCS_GUEST_AR = 0x4814,
-	VMCS_GUEST_SS_AR = 0x4818,
-	VMCS_GUEST_TR_AR = 0x4822,
-	VMCS_GUEST_INTR_STATE = 0x4824,
-	VMCS_GUEST_ACTIVITY = 0x4826,
-	VMCS_GUEST_SYSENTER_CS = 0x482a,
-	VMCS_GUEST_TIMER = 0x482e,
-	VMCS_HOST_SYSENTER_CS = 0x4c00,
-	/* natural width */
-	VMCS_CR0_MASK = 0x6000,
-	VMCS_CR4_MASK = 0x6002,
-	VMCS_CR0_SHADOW = 0x6004,
-	VMCS_CR4_SHADOW = 0x6006,
-	VMCS_QUALIFICATION = 0x6400,
-	VMCS_GUEST_CR0 = 0x6800,
-	VMCS_GUEST_CR3 = 0x6802,
-	VMCS_GUEST_CR4 = 0x6804,
-	VMCS_GUEST_BASE = 0x6806,
-	VMCS_GUEST_FS_BASE = 0x680e,
-	VMCS_GUEST_GS_BASE = 0x6810,
-	VMCS_GUEST_TR_BASE = 0x6814,
-	VMCS_GUEST_GDT_BASE = 0x6816,
-	VMCS_GUEST_IDT_BASE = 0x6818,
-	VMCS_GUEST_DR7 = 0x681a,
-	VMCS_GUEST_RSP = 0x681c,
-	VMCS_GUEST_RIP = 0x681e,
-	VMCS_GUEST_RFLAGS = 0x6820,
-	VMCS_GUEST_PENDING_DB = 0x6822,
-	VMCS_GUEST_SYSENTER_ESP = 0x6824,
-	VMCS_GUEST_SYSENTER_EIP = 0x6826,
-	VMCS_HOST_CR0 = 0x6c00,
-	VMCS_HOST_CR3 = 0x6c02,
-	VMCS_HOST_CR4 = 0x6c04,
-	VMCS_HOST_FS_BASE = 0x6c06,
-	VMCS_HOST_GS_BASE = 0x6c08,
-	VMCS_HOST_TR_BASE = 0x6c0a,
-	VMCS_HOST_GDT_BASE = 0x6c0c,
-	VMCS_HOST_IDT_BASE = 0x6c0e,
-	VMCS_HOST_SYSENTER_ESP = 0x6c10,
-	VMCS_HOST_SYSENTER_EIP = 0x6c12,
-	VMCS_HOST_RSP_ = VMCS_HOST_RSP,
-	VMCS_HOST_RIP_ = VMCS_HOST_RIP,
+#include "vmcs_fields.h"
 };
+#undef VMCS_FIELD
 
 /* VMCS_PIN */
 #define PIN_INTR		BIT(0)

@@ -3,7 +3,7 @@
  * Intel VMX: the engine's own structures and what its files offer each other.
  *
  * Files, in reading order: vmcs.h (the control structure), caps.c (can this
- * machine do it, switching CPUs on), check.c (the rules of an entry), vmcs.c (life
+ * machine do it, switching CPUs on), check/ (the rules of an entry), vmcs.c (life
  * of a control structure, which CPU has it, what exits), run.c (one world switch;
  * enter.S beside it), state.c (registers, segments, debug registers), exits.c (exit
  * table), events.c (injection, windows), msr.c (MSRs).
@@ -23,9 +23,10 @@
 #include <linux/stddef.h>
 #include <asm/desc_defs.h>
 #include <asm/io.h>
+#include "../cpu/lazy.h"
 #include "../cpu/msr_map.h"
 #include "../vcpu.h"
-#include "check.h"
+#include "check/check.h"
 #include "vmcs.h"
 
 /* The preemption timer ends an entry after so much time without an exit. */
@@ -57,10 +58,7 @@ struct vmx_features {
 	u32 timer;
 	bool limited;
 	u8 invept_type, invvpid_type;
-	bool spec_ctrl;		/* MSR_IA32_SPEC_CTRL exists */
-	bool ibpb;		/* the host wants IBPB between guests */
 	bool l1d_flush;		/* the host wants L1D flushed before entries (L1TF) */
-	bool tsc_aux;		/* MSR_TSC_AUX exists */
 };
 
 extern struct vmx_features vmx_has;
@@ -75,26 +73,22 @@ struct vmx_vcpu;
  * @region: what VMXON wants
  * @vmcss: control structures that this CPU may hold (vmx_vcpu.link)
  * @current_vmcs: whose VMPTRLD was the last, or NULL
- * @last: whose guest ran here last; only compared, cleared by any CPU when it dies
  * @gdt: the host's GDTR
  * @tr_base: the host's TSS
  * @gs_base: per-CPU area
  * @sysenter_esp: the host's
  * @syscall: the host's MSRs
- * @tsc_aux: the host's MSR_TSC_AUX
  * @on: switched on by us
  */
 struct vmx_cpu {
 	struct page *region;
 	struct list_head vmcss;
 	struct vmx_vcpu *current_vmcs;
-	struct mezz_vcpu *last;
 	struct desc_ptr gdt;
 	u64 tr_base;
 	u64 gs_base;
 	u64 sysenter_esp;
 	u64 syscall[VMX_NR_SYSCALL];
-	u64 tsc_aux;
 	bool on;
 };
 
@@ -119,8 +113,6 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @host_cr4: so
  * @launched: VMRESUME, not VMLAUNCH
  * @injected: an event waits in the control structure
- * @switch_spec: SPEC_CTRL of host and guest differ
- * @dr_live: guest DR0-3 and DR6 are in the CPU
  * @pre: VMX_PRE_*
  * @have: VMX_HAVE_*
  * @software: the last answer of vmx_runnable() was no
@@ -142,8 +134,6 @@ struct vmx_vcpu {
 	u64 host_cr3, host_cr4;
 	bool launched;
 	bool injected;
-	bool switch_spec;
-	bool dr_live;
 	bool software, flat;
 	u8 pre;
 	u8 have;
@@ -152,8 +142,6 @@ struct vmx_vcpu {
 	u32 exec, entry;		/* controls that change */
 	u32 exit_intr;			/* VMCS_EXIT_INTR of an exception's exit */
 	u8 *vapic;
-	u64 host_spec;
-	u64 spec_ctrl;
 	/* --- not touched on every exit --- */
 	struct vmx_region *vmcs;
 	u64 vmcs_pa;
@@ -162,22 +150,17 @@ struct vmx_vcpu {
 	u16 vpid;
 	bool flush;			/* translations are stale: at the next load */
 	bool syscall_live;		/* MSRs of @syscall are in the CPU */
-	bool tsc_aux_live;
-	bool use_tsc_aux;		/* the guest has RDTSCP or RDPID */
-	bool dr7_taken;			/* the control structure's DR7 is a debugger's */
 	bool step_tf;			/* TF in the control structure is not the guest's */
 	bool pdpte_ready;		/* pdpte[] is for the next entry */
 	u32 tpr_threshold;
 	u64 eptp;
 	u64 cr0_shadow, cr4_shadow, cr4_owned;
 	u64 flat_cr3;
-	u64 guest_dr7;			/* while dr7_taken */
 	u64 pdpte[4];
 	u64 pat;
 	u64 syscall[VMX_NR_SYSCALL];
 	u64 cstar;			/* never used: SYSCALL is for 64-bit mode only */
 	u64 kernel_gs_base;
-	u64 tsc_aux;
 	/* the host's, sampled when the section began */
 	u64 host_kernel_gs_base, host_fs_base, host_debugctl;
 	union {
@@ -269,10 +252,7 @@ u64 vmx_flat_cr4(u64 cr4);
 void vmx_load(struct mezz_vcpu *v);
 void vmx_unload(struct mezz_vcpu *v);
 int vmx_enter(struct mezz_vcpu *v);
-/* The guest's SPEC_CTRL changed inside a section. [A] */
-void vmx_spec_changed(struct vmx_vcpu *vmx);
-/* The guest's TSC_AUX, its SYSCALL MSRs, are needed in the CPU. [A] */
-void vmx_load_tsc_aux(struct vmx_vcpu *vmx);
+/* The guest's SYSCALL MSRs are needed in the CPU, or no more. [A] */
 void vmx_load_syscall(struct vmx_vcpu *vmx);
 void vmx_unload_syscall(struct vmx_vcpu *vmx);
 
@@ -293,20 +273,7 @@ unsigned int vmx_cs_mode(struct mezz_vcpu *v);
 unsigned int vmx_insn_len(struct mezz_vcpu *v);
 unsigned int vmx_insn_bytes(struct mezz_vcpu *v, u8 *buf);
 void vmx_update_debug(struct mezz_vcpu *v);
-#define VMX_DR7_ENABLES	0xffu
-/* DR7 that the guest runs with; outside sections and when they begin. */
-static inline u64 vmx_hw_dr7(struct vmx_vcpu *vmx)
-{
-	return unlikely(vmx->dr7_taken) ? mezz_debugger_dr7(&vmx->v) : vmx->v.r[MEZZ_DR7];
-}
-
-/*
- * Put the guest's (or its debugger's) DR0-3 into the CPU and take them back:
- * when the section begins with breakpoints enabled, or when the guest touches
- * a debug register; and when the section ends. [A]
- */
-void vmx_dr_load(struct vmx_vcpu *vmx);
-void vmx_dr_unload(struct vmx_vcpu *vmx);
+void vmx_own_dr(struct mezz_vcpu *v, bool own);
 bool vmx_pae_paging(struct mezz_vcpu *v);
 int vmx_read_pdptes(struct mezz_vcpu *v);
 
@@ -318,8 +285,6 @@ extern const struct mezz_exit vmx_exit_nmi, vmx_exit_outside, vmx_exit_other;
 void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 		bool has_err, u32 err, unsigned int insn_len);
 void vmx_cancel_injection(struct mezz_vcpu *v);
-/* The queued event was delivered, or its delivery began. [A] */
-void vmx_delivered(struct vmx_vcpu *vmx);
 /* After an exit that may have interrupted a delivery: put the event back. [A] */
 void vmx_requeue(struct vmx_vcpu *vmx, u32 reason);
 /* Before an entry, with vmx->pre set. [A] */
@@ -339,8 +304,6 @@ void vmx_msr_reset(struct vmx_vcpu *vmx, bool init);
 int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
 int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
-extern const u32 vmx_direct_msrs[];
-extern u32 vmx_msrs[];		/* filled by vmx_msr_list(), ends with 0 */
-void vmx_msr_list(void);
+extern const u32 vmx_direct_msrs[], vmx_msrs[];
 
 #endif

@@ -9,7 +9,7 @@
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 
-#include "../vcpu.h"
+#include "../../vcpu.h"
 #include "check.h"
 
 #define SEL(seg)	(VMCS_GUEST_SEL + 2 * MEZZ_##seg)
@@ -57,7 +57,7 @@ static const struct change host_and_controls[] = {
 	{ VMCS_HOST_CR4, X86_CR4_VMXE | X86_CR4_PAE }, { VMCS_HOST_CS_SEL, 0x10 },
 	{ VMCS_HOST_SS_SEL, 0x18 }, { VMCS_HOST_TR_SEL, 0x40 },
 	{ VMCS_HOST_PAT, 0x0007040600070406 }, { VMCS_HOST_EFER, EFER_LME | EFER_LMA | EFER_SCE },
-	{ VMCS_HOST_RIP_, 0xffffffff81000000 }, { VMCS_HOST_GS_BASE, 0xffff888000000000 },
+	{ VMCS_HOST_RIP, 0xffffffff81000000 }, { VMCS_HOST_GS_BASE, 0xffff888000000000 },
 	{ VMCS_LINK, ~0ull }, { VMCS_GUEST_PAT, 0x0007040600070406 },
 	{ VMCS_GUEST_RFLAGS, X86_EFLAGS_FIXED | X86_EFLAGS_IF }, { VMCS_GUEST_DR7, 0x400 },
 	{ VMCS_GUEST_CR4, X86_CR4_VMXE | X86_CR4_PAE }, { VMCS_GUEST_IDT_LIMIT, 0xfff },
@@ -202,7 +202,7 @@ static const struct rule_case cases[] = {
 	CASE("host IDTR", VMCS_HOST_IDT_BASE, NOT_CANONICAL),
 	CASE("host address-space size", VMCS_EXIT_CTL, EXIT & ~EXIT_HOST_64),
 	CASE("host CR4: no PAE", VMCS_HOST_CR4, X86_CR4_VMXE),
-	CASE("host RIP", VMCS_HOST_RIP_, NOT_CANONICAL),
+	CASE("host RIP", VMCS_HOST_RIP, NOT_CANONICAL),
 	CASE("guest CR0: bits", VMCS_GUEST_CR0, 0x80000011),
 	CASE("guest CR0: bits", VMCS_GUEST_CR0, 0x80000031 | BIT_ULL(32)),
 	CASE(NULL, VMCS_GUEST_CR0, 0xe0000031),
@@ -364,7 +364,7 @@ static void test_places(struct kunit *test)
 	for (i = 0; i < VMX_SNAPSHOT_FIELDS; i++)
 		KUNIT_EXPECT_EQ(test, vmx_place(vmx_field_at(i)), i);
 	KUNIT_EXPECT_EQ(test, vmx_field_at(vmx_place(VMCS_TSC_MULTIPLIER)), VMCS_TSC_MULTIPLIER);
-	KUNIT_EXPECT_EQ(test, vmx_field_at(vmx_place(VMCS_HOST_RIP_)), VMCS_HOST_RIP_);
+	KUNIT_EXPECT_EQ(test, vmx_field_at(vmx_place(VMCS_HOST_RIP)), VMCS_HOST_RIP);
 }
 
 static struct kunit_case check_cases[] = {

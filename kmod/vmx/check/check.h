@@ -10,7 +10,7 @@
 
 #include <linux/bits.h>
 #include <linux/types.h>
-#include "vmcs.h"
+#include "../vmcs.h"
 
 /**
  * struct vmx_caps - what the capability MSRs say

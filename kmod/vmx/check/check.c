@@ -14,7 +14,7 @@
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 
-#include "../vcpu.h"
+#include "../../vcpu.h"
 #include "check.h"
 
 #define F(name)		vmx_snap(s, VMCS_##name)
@@ -380,7 +380,7 @@ static const struct rule {
 	/* "Checks Related to Address-Space Size" */
 	RULE(BITS, EXIT_CTL, EXIT_HOST_64, EXIT_HOST_64, "host address-space size: not 64 bits"),
 	RULE(BITS, HOST_CR4, X86_CR4_PAE, X86_CR4_PAE, "host CR4: no PAE"),
-	RULE(CANONICAL, HOST_RIP_, 0, 0, "host RIP: not canonical"),
+	RULE(CANONICAL, HOST_RIP, 0, 0, "host RIP: not canonical"),
 	/* "Checks on Guest Control Registers, Debug Registers, and MSRs" */
 	FN(guest_cr0, "guest CR0: bits that VMX does not allow"),
 	RULE(BITS, GUEST_CR0, X86_CR0_PE, X86_CR0_PE, "guest CR0: PG without PE",
