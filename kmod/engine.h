@@ -52,6 +52,12 @@ struct mezz_exit {
 	bool atomic;
 };
 
+/* A row whose handler may be called with interrupts off; one whose handler may not. */
+#define MEZZ_EXIT(fn, label, counter) {						\
+	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, .atomic = true, }
+#define MEZZ_SLOW_EXIT(fn, label, counter) {					\
+	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, }
+
 /* What kind of event mezz_engine.inject delivers. */
 enum mezz_event_type {
 	MEZZ_EV_IRQ,		/* external interrupt, already acknowledged */
@@ -241,7 +247,7 @@ struct mezz_engine {
 	void (*exit_info)(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
 	/* [P] Print the control block to the kernel log, rate-limited by the caller. */
 	void (*dump)(struct mezz_vcpu *v);
-	/* [S] Does the hardware accept this CPUID bit set for guests? Data. */
+	/* [S] Optional: take away what this CPU cannot give to guests, of what the core offers. */
 	void (*cpuid_mask)(u32 function, u32 index, u32 *regs);
 	/* MSRs that guests access directly unless msr_intercept says no; 0 ends. */
 	const u32 *direct_msrs;

@@ -41,6 +41,11 @@ enum mezz_state {
 	MEZZ_NR_STATE
 };
 
+/* The engines' entry assembly has these numbers of its own. */
+static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &&
+	      MEZZ_RSP == 4 && MEZZ_RBP == 5 && MEZZ_RSI == 6 && MEZZ_RDI == 7 &&
+	      MEZZ_R8 == 8 && MEZZ_R15 == 15);
+
 #define MEZZ_ALL_GPRS	((1u << MEZZ_RIP) - 1)
 
 /* Segment registers, in instruction encoding order, then the two others. */
@@ -233,6 +238,12 @@ static inline void mezz_set(struct mezz_vcpu *v, enum mezz_state s, u64 val)
 static inline void mezz_set_gpr(struct mezz_vcpu *v, enum mezz_state s, u64 val)
 {
 	v->r[s] = val;
+}
+
+/* The TSC ratio as hardware wants it: fixed point, mezz_host.tsc_frac_bits. */
+static inline u64 mezz_tsc_ratio(const struct mezz_vcpu *v)
+{
+	return v->tsc_ratio ?: 1ull << mezz_host.tsc_frac_bits;
 }
 
 static inline bool mezz_long_mode(struct mezz_vcpu *v)

@@ -15,6 +15,9 @@
 struct mezz_vcpu;
 struct mezz_vm;
 
+/* SDM 3, "IA32_PAT MSR" */
+#define MEZZ_PAT_RESET	0x0007040600070406ull
+
 int mezz_cpu_create(struct mezz_vcpu *v);	/* [P] allocates v->cpu_state */
 void mezz_cpu_destroy(struct mezz_vcpu *v);
 void mezz_cpu_reset(struct mezz_vcpu *v, bool init);

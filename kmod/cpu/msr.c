@@ -4,8 +4,9 @@
  *
  * The hot ones (x2APIC, TSC deadline, PAT, SPEC_CTRL) come first. The rest is in
  * groups: what is kept here, MTRRs (mtrr.c), machine check (mce.c), PV (pv/), what is
- * switched lazily (lazy.c), what the engine's control block holds, and last a table of those that guests
- * probe on one CPU model or another and that are there without meaning.
+ * switched lazily (lazy.c), what the engine's control block holds, and last a table of
+ * those that guests probe on one CPU model or another and that are there without
+ * meaning.
  *
  * Known hacks: no SMM, so SMBASE does not exist and SMI_COUNT only remembers.
  * CPUID faulting is not offered (PLATFORM_INFO bit 31).

@@ -63,18 +63,21 @@ static inline void mezz_msr_map_free(const struct mezz_msr_map *m, struct page *
 }
 
 /**
- * mezz_msr_map_copy() - a vCPU's own map, equal to the shared one
+ * mezz_msr_map_own() - give a vCPU its own map, equal to the shared one
  * @m: the engine's map
+ * @map: the vCPU's; left alone if it has one
  * Context: process context.
- * Return: the copy, NULL: no memory
+ * Return: 0 or -ENOMEM
  */
-static inline struct page *mezz_msr_map_copy(const struct mezz_msr_map *m)
+static inline int mezz_msr_map_own(const struct mezz_msr_map *m, struct page **map)
 {
-	struct page *copy = alloc_pages(GFP_KERNEL_ACCOUNT, m->order);
-
-	if (copy)
-		memcpy(page_address(copy), page_address(m->shared), PAGE_SIZE << m->order);
-	return copy;
+	if (*map)
+		return 0;
+	*map = alloc_pages(GFP_KERNEL_ACCOUNT, m->order);
+	if (!*map)
+		return -ENOMEM;
+	memcpy(page_address(*map), page_address(m->shared), PAGE_SIZE << m->order);
+	return 0;
 }
 
 #endif

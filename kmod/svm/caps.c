@@ -26,7 +26,6 @@
 
 /* CPUID 8000_0001 ECX, 8000_000A EDX: APM3 */
 #define CPUID_SVM	BIT(2)
-#define CPUID_SKINIT	BIT(12)
 #define SVM_F_NPT	BIT(0)
 #define SVM_F_NRIPS	BIT(3)
 #define SVM_F_TSC_RATIO	BIT(4)
@@ -230,33 +229,6 @@ void svm_cpu_off(void)
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }
 
-/* --- CPUID --- */
-
-void svm_cpuid_mask(u32 function, u32 index, u32 *regs)
-{
-	switch (function) {
-	case 0x7:
-		/* CET's MSRs are not switched. */
-		if (index == 0) {
-			regs[2] &= ~BIT(7);
-			regs[3] &= ~BIT(20);
-		}
-		break;
-	case 0x80000001:
-		regs[2] &= ~(CPUID_SVM | CPUID_SKINIT);
-		break;
-	case 0x80000008:
-		/* INVLPGB, RDPRU, MCOMMIT; VIRT_SSBD */
-		regs[1] &= ~(BIT(3) | BIT(4) | BIT(8) | BIT(25));
-		break;
-	case 0x8000000a:
-		memset(regs, 0, 4 * sizeof(*regs));
-		break;
-	default:
-		break;
-	}
-}
-
 const struct mezz_engine mezz_svm_engine = {
 	.name = "svm",
 	.vcpu_size = sizeof(struct svm_vcpu),
@@ -305,7 +277,6 @@ const struct mezz_engine mezz_svm_engine = {
 	.set_root = svm_set_root,
 	.exit_info = svm_exit_info,
 	.dump = svm_dump,
-	.cpuid_mask = svm_cpuid_mask,
 	.direct_msrs = svm_direct_msrs,
 	.msrs = svm_msrs,
 	.hypercall = { 0x0f, 0x01, 0xd9 },	/* VMMCALL */

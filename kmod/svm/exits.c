@@ -123,59 +123,56 @@ static int exit_cpuid(struct mezz_vcpu *v)
 	return mezz_exit_cpuid(v);
 }
 
-#define ROW(fn, label, counter) {						\
-	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, .atomic = true, }
-#define ROW_SLOW(fn, label, counter) {						\
-	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, }
-
 const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
-	[SVM_EXIT_CR_READ + 0] = ROW(exit_cr, "cr0-read", cr_exits),
-	[SVM_EXIT_CR_READ + 4] = ROW(exit_cr, "cr4-read", cr_exits),
-	[SVM_EXIT_CR_WRITE + 4] = ROW(exit_cr, "cr4-write", cr_exits),
-	[SVM_EXIT_CR_WRITE + 8] = ROW(exit_cr, "cr8-write", cr_exits),
-	[SVM_EXIT_OF(CR0_SEL)] = ROW(exit_cr, "cr0-write", cr_exits),
-	[SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 15] = ROW(mezz_exit_dr, "dr-read", dr_exits),
-	[SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 15] = ROW(mezz_exit_dr, "dr-write", dr_exits),
+	[SVM_EXIT_CR_READ + 0] = MEZZ_EXIT(exit_cr, "cr0-read", cr_exits),
+	[SVM_EXIT_CR_READ + 4] = MEZZ_EXIT(exit_cr, "cr4-read", cr_exits),
+	[SVM_EXIT_CR_WRITE + 4] = MEZZ_EXIT(exit_cr, "cr4-write", cr_exits),
+	[SVM_EXIT_CR_WRITE + 8] = MEZZ_EXIT(exit_cr, "cr8-write", cr_exits),
+	[SVM_EXIT_OF(CR0_SEL)] = MEZZ_EXIT(exit_cr, "cr0-write", cr_exits),
+	[SVM_EXIT_DR_READ ... SVM_EXIT_DR_READ + 15] =
+		MEZZ_EXIT(mezz_exit_dr, "dr-read", dr_exits),
+	[SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE + 15] =
+		MEZZ_EXIT(mezz_exit_dr, "dr-write", dr_exits),
 
-	[SVM_EXIT_EXCEPTION + DB_VECTOR] = ROW(exit_db, "db", exception_exits),
-	[SVM_EXIT_EXCEPTION + BP_VECTOR] = ROW(exit_exception, "bp", exception_exits),
-	[SVM_EXIT_EXCEPTION + UD_VECTOR] = ROW(exit_exception, "ud", exception_exits),
-	[SVM_EXIT_EXCEPTION + AC_VECTOR] = ROW(exit_exception, "ac", exception_exits),
-	[SVM_EXIT_EXCEPTION + MC_VECTOR] = ROW(mezz_exit_mc, "mc", exception_exits),
+	[SVM_EXIT_EXCEPTION + DB_VECTOR] = MEZZ_EXIT(exit_db, "db", exception_exits),
+	[SVM_EXIT_EXCEPTION + BP_VECTOR] = MEZZ_EXIT(exit_exception, "bp", exception_exits),
+	[SVM_EXIT_EXCEPTION + UD_VECTOR] = MEZZ_EXIT(exit_exception, "ud", exception_exits),
+	[SVM_EXIT_EXCEPTION + AC_VECTOR] = MEZZ_EXIT(exit_exception, "ac", exception_exits),
+	[SVM_EXIT_EXCEPTION + MC_VECTOR] = MEZZ_EXIT(mezz_exit_mc, "mc", exception_exits),
 
-	[SVM_EXIT_OF(INTR)] = ROW(mezz_exit_host_irq, "host-irq", irq_exits),
-	[SVM_EXIT_OF(NMI)] = ROW(mezz_exit_host_irq, "host-nmi", nmi_exits),
-	[SVM_EXIT_OF(SMI)] = ROW(mezz_exit_host_irq, "smi", other_exits),
-	[SVM_EXIT_OF(INIT)] = ROW(mezz_exit_host_irq, "init", other_exits),
-	[SVM_EXIT_OF(VINTR)] = ROW(exit_vintr, "irq-window", irq_window_exits),
-	[SVM_EXIT_OF(IRET)] = ROW(exit_iret, "iret", nmi_window_exits),
-	[SVM_EXIT_OF(SHUTDOWN)] = ROW_SLOW(mezz_exit_shutdown, "shutdown", shutdown_exits),
+	[SVM_EXIT_OF(INTR)] = MEZZ_EXIT(mezz_exit_host_irq, "host-irq", irq_exits),
+	[SVM_EXIT_OF(NMI)] = MEZZ_EXIT(mezz_exit_host_irq, "host-nmi", nmi_exits),
+	[SVM_EXIT_OF(SMI)] = MEZZ_EXIT(mezz_exit_host_irq, "smi", other_exits),
+	[SVM_EXIT_OF(INIT)] = MEZZ_EXIT(mezz_exit_host_irq, "init", other_exits),
+	[SVM_EXIT_OF(VINTR)] = MEZZ_EXIT(exit_vintr, "irq-window", irq_window_exits),
+	[SVM_EXIT_OF(IRET)] = MEZZ_EXIT(exit_iret, "iret", nmi_window_exits),
+	[SVM_EXIT_OF(SHUTDOWN)] = MEZZ_SLOW_EXIT(mezz_exit_shutdown, "shutdown", shutdown_exits),
 
-	[SVM_EXIT_OF(CPUID)] = ROW(exit_cpuid, "cpuid", cpuid_exits),
-	[SVM_EXIT_OF(HLT)] = ROW(mezz_exit_hlt, "hlt", halt_exits),
-	[SVM_EXIT_OF(PAUSE)] = ROW_SLOW(mezz_exit_pause, "pause", pause_exits),
-	[SVM_EXIT_OF(IOIO)] = ROW(exit_io, "io", io_exits),
-	[SVM_EXIT_OF(MSR)] = ROW(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
-	[SVM_EXIT_OF(RDPMC)] = ROW(mezz_exit_rdpmc, "rdpmc", other_exits),
-	[SVM_EXIT_OF(INVD)] = ROW(mezz_exit_invd, "invd", other_exits),
-	[SVM_EXIT_OF(WBINVD)] = ROW(exit_wbinvd, "wbinvd", other_exits),
-	[SVM_EXIT_OF(VMMCALL)] = ROW(mezz_exit_hypercall, "hypercall", hypercalls),
-	[SVM_EXIT_OF(XSETBV)] = ROW(mezz_exit_xsetbv, "xsetbv", other_exits),
-	[SVM_EXIT_OF(MONITOR)] = ROW(mezz_exit_monitor, "monitor", other_exits),
-	[SVM_EXIT_OF(MWAIT)] = ROW(mezz_exit_mwait, "mwait", other_exits),
+	[SVM_EXIT_OF(CPUID)] = MEZZ_EXIT(exit_cpuid, "cpuid", cpuid_exits),
+	[SVM_EXIT_OF(HLT)] = MEZZ_EXIT(mezz_exit_hlt, "hlt", halt_exits),
+	[SVM_EXIT_OF(PAUSE)] = MEZZ_SLOW_EXIT(mezz_exit_pause, "pause", pause_exits),
+	[SVM_EXIT_OF(IOIO)] = MEZZ_EXIT(exit_io, "io", io_exits),
+	[SVM_EXIT_OF(MSR)] = MEZZ_EXIT(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
+	[SVM_EXIT_OF(RDPMC)] = MEZZ_EXIT(mezz_exit_rdpmc, "rdpmc", other_exits),
+	[SVM_EXIT_OF(INVD)] = MEZZ_EXIT(mezz_exit_invd, "invd", other_exits),
+	[SVM_EXIT_OF(WBINVD)] = MEZZ_EXIT(exit_wbinvd, "wbinvd", other_exits),
+	[SVM_EXIT_OF(VMMCALL)] = MEZZ_EXIT(mezz_exit_hypercall, "hypercall", hypercalls),
+	[SVM_EXIT_OF(XSETBV)] = MEZZ_EXIT(mezz_exit_xsetbv, "xsetbv", other_exits),
+	[SVM_EXIT_OF(MONITOR)] = MEZZ_EXIT(mezz_exit_monitor, "monitor", other_exits),
+	[SVM_EXIT_OF(MWAIT)] = MEZZ_EXIT(mezz_exit_mwait, "mwait", other_exits),
 
 	/* The guest has none of these. */
-	[SVM_EXIT_OF(INVLPGA)] = ROW(mezz_exit_ud, "invlpga", other_exits),
-	[SVM_EXIT_OF(VMRUN)] = ROW(mezz_exit_ud, "vmrun", other_exits),
-	[SVM_EXIT_OF(VMLOAD)] = ROW(mezz_exit_ud, "vmload", other_exits),
-	[SVM_EXIT_OF(VMSAVE)] = ROW(mezz_exit_ud, "vmsave", other_exits),
-	[SVM_EXIT_OF(STGI)] = ROW(mezz_exit_ud, "stgi", other_exits),
-	[SVM_EXIT_OF(CLGI)] = ROW(mezz_exit_ud, "clgi", other_exits),
-	[SVM_EXIT_OF(SKINIT)] = ROW(mezz_exit_ud, "skinit", other_exits),
-	[SVM_EXIT_OF(RDTSCP)] = ROW(mezz_exit_ud, "rdtscp", other_exits),
-	[SVM_EXIT_OF(RDPRU)] = ROW(mezz_exit_ud, "rdpru", other_exits),
+	[SVM_EXIT_OF(INVLPGA)] = MEZZ_EXIT(mezz_exit_ud, "invlpga", other_exits),
+	[SVM_EXIT_OF(VMRUN)] = MEZZ_EXIT(mezz_exit_ud, "vmrun", other_exits),
+	[SVM_EXIT_OF(VMLOAD)] = MEZZ_EXIT(mezz_exit_ud, "vmload", other_exits),
+	[SVM_EXIT_OF(VMSAVE)] = MEZZ_EXIT(mezz_exit_ud, "vmsave", other_exits),
+	[SVM_EXIT_OF(STGI)] = MEZZ_EXIT(mezz_exit_ud, "stgi", other_exits),
+	[SVM_EXIT_OF(CLGI)] = MEZZ_EXIT(mezz_exit_ud, "clgi", other_exits),
+	[SVM_EXIT_OF(SKINIT)] = MEZZ_EXIT(mezz_exit_ud, "skinit", other_exits),
+	[SVM_EXIT_OF(RDTSCP)] = MEZZ_EXIT(mezz_exit_ud, "rdtscp", other_exits),
+	[SVM_EXIT_OF(RDPRU)] = MEZZ_EXIT(mezz_exit_ud, "rdpru", other_exits),
 };
 
-const struct mezz_exit svm_exit_wrmsr = ROW(mezz_exit_wrmsr, "wrmsr", wrmsr_exits);
-const struct mezz_exit svm_exit_npf = ROW(exit_npf, "fault", fault_exits);
-const struct mezz_exit svm_exit_other = ROW_SLOW(mezz_exit_unknown, "unknown", other_exits);
+const struct mezz_exit svm_exit_wrmsr = MEZZ_EXIT(mezz_exit_wrmsr, "wrmsr", wrmsr_exits);
+const struct mezz_exit svm_exit_npf = MEZZ_EXIT(exit_npf, "fault", fault_exits);
+const struct mezz_exit svm_exit_other = MEZZ_SLOW_EXIT(mezz_exit_unknown, "unknown", other_exits);

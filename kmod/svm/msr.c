@@ -14,8 +14,6 @@
 #include "../cpu/cpu.h"
 #include "svm.h"
 
-#define PAT_RESET	0x0007040600070406ull
-
 /* Two bits for each of 3 * 8192 MSRs: APM2, "MSR Intercepts". */
 #define MSRPM_ORDER	1
 #define MSRPM_READ	1u
@@ -64,12 +62,9 @@ int svm_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
 {
 	struct svm_vcpu *svm = to_svm(v);
 
-	if (!svm->msrpm) {
-		svm->msrpm = mezz_msr_map_copy(&svm_msr_map);
-		if (!svm->msrpm)
-			return -ENOMEM;
-		svm->vmcb->c.msrpm_pa = svm_pa(svm->msrpm);
-	}
+	if (mezz_msr_map_own(&svm_msr_map, &svm->msrpm))
+		return -ENOMEM;
+	svm->vmcb->c.msrpm_pa = svm_pa(svm->msrpm);
 	permit(page_address(svm->msrpm), msr, read, write);
 	svm_unclean(svm, SVM_CLEAN_IOPM);
 	return 0;
@@ -92,7 +87,7 @@ void svm_msr_reset(struct svm_vcpu *svm, bool init)
 	s->sysenter_cs = 0;
 	s->sysenter_esp = 0;
 	s->sysenter_eip = 0;
-	s->g_pat = PAT_RESET;
+	s->g_pat = MEZZ_PAT_RESET;
 }
 
 /* Where in the control block an MSR is that needs no thought. */

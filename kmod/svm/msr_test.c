@@ -93,7 +93,7 @@ static void msrpm_own(struct kunit *test)
 
 static void msr_pat(struct kunit *test)
 {
-	KUNIT_EXPECT_TRUE(test, pat_valid(PAT_RESET));
+	KUNIT_EXPECT_TRUE(test, pat_valid(MEZZ_PAT_RESET));
 	KUNIT_EXPECT_TRUE(test, pat_valid(0x0001040506070000));
 	KUNIT_EXPECT_FALSE(test, pat_valid(0x02));
 	KUNIT_EXPECT_FALSE(test, pat_valid(0x03ull << 56));

@@ -29,11 +29,6 @@
 #include "../irq/irq.h"
 #include "svm.h"
 
-/* enter.S has these numbers of its own. */
-static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &&
-	      MEZZ_RSP == 4 && MEZZ_RBP == 5 && MEZZ_RSI == 6 && MEZZ_RDI == 7 &&
-	      MEZZ_R8 == 8 && MEZZ_R15 == 15);
-
 /*
  * What r[] holds after every exit. CR4 and EFER cannot change without an exit;
  * CR0 and CR3 are wanted by nearly every exit whose instruction must be looked
@@ -48,14 +43,11 @@ static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &
 				 BIT(MEZZ_CR3) | BIT(MEZZ_CR4) | BIT(MEZZ_EFER) |	\
 				 BIT(MEZZ_DR6) | BIT(MEZZ_DR7))
 
-/* The ratio 1:1; 32 fraction bits. */
-#define TSC_RATIO_ONE		BIT_ULL(32)
-
 /* --- section begin and end --- */
 
 void svm_load_tsc_ratio(struct svm_vcpu *svm)
 {
-	u64 ratio = svm->v.tsc_ratio ?: TSC_RATIO_ONE;
+	u64 ratio = mezz_tsc_ratio(&svm->v);
 
 	if (!svm_has.tsc_ratio || this_cpu_read(svm_cpu.tsc_ratio) == ratio)
 		return;

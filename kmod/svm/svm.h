@@ -316,8 +316,7 @@ struct svm_vcpu {
 	struct page *msrpm;	/* own permission map, NULL: the shared one */
 };
 
-static_assert(offsetof(struct svm_vcpu, v) == 0);
-static_assert(offsetof(struct mezz_vcpu, r) == 0);
+static_assert(offsetof(struct svm_vcpu, v.r) == 0);
 
 static inline struct svm_vcpu *to_svm(struct mezz_vcpu *v)
 {
@@ -356,8 +355,6 @@ static inline u64 svm_pa(const struct page *page)
 {
 	return page_to_phys(page) | svm_has.me;
 }
-
-void svm_cpuid_mask(u32 function, u32 index, u32 *regs);
 
 /* vmcb.c */
 int svm_vcpu_create(struct mezz_vcpu *v);

@@ -7,16 +7,14 @@
  * every CPU since Nehalem has them. Everything else is used where it is there.
  *
  * A crash: while VMX is on, INIT is blocked and CR4 cannot be written without
- * VMXE, so the capture kernel could not start. Hence mezz_on_crash() while VMs
- * exist.
+ * VMXE, so the capture kernel could not start. Hence vmx_crash().
  *
  * Locking: vmx_has and what setup allocates are constant while VMs exist;
- * vmx_cpu belongs to its CPU with IRQs off; users_lock guards nr_vms.
+ * vmx_cpu belongs to its CPU with IRQs off.
  */
 #include <linux/cpufeature.h>
 #include <linux/gfp.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/smp.h>
 #include <asm/bugs.h>
 #include <asm/cpufeature.h>
@@ -199,11 +197,8 @@ static const char *probe_ept(struct mezz_host *host)
 
 static void probe_host(struct mezz_host *host)
 {
-	u64 misc;
-
 	/* It counts at the rate of one of the TSC's bits: SDM 3, "Miscellaneous Data". */
-	rdmsrl(MSR_IA32_VMX_MISC, misc);
-	vmx_has.timer = ((u64)tsc_khz * VMX_SLICE_MS >> (misc & 0x1f)) + 1;
+	vmx_has.timer = ((u64)tsc_khz * VMX_SLICE_MS >> (vmx_has.caps.misc & 0x1f)) + 1;
 	vmx_has.limited = !(vmx_has.exec2 & EXEC2_UNRESTRICTED);
 	vmx_has.cr0_fixed = vmx_has.caps.cr0_fixed0;
 	/* Unrestricted guests may have these two as they like. */
@@ -376,32 +371,16 @@ static void vmx_crash(void)
 
 /* --- CPUID --- */
 
+/* Instructions that need a control. */
 void vmx_cpuid_mask(u32 function, u32 index, u32 *regs)
 {
-	switch (function) {
-	case 0x1:
-		regs[2] &= ~CPUID_VMX;
-		break;
-	case 0x7:
-		if (index)
-			break;
-		if (!(vmx_has.exec2 & EXEC2_INVPCID))
-			regs[1] &= ~BIT(10);
-		/* SGX; WAITPKG; CET's MSRs are not switched. */
-		regs[1] &= ~BIT(2);
-		regs[2] &= ~(BIT(5) | BIT(7) | BIT(30));
-		regs[3] &= ~BIT(20);
-		break;
-	case 0xd:
-		if (index == 1 && !(vmx_has.exec2 & EXEC2_XSAVES))
-			regs[0] &= ~BIT(3);
-		break;
-	case 0x80000001:
-		if (!(vmx_has.exec2 & EXEC2_RDTSCP))
-			regs[3] &= ~BIT(27);
-		break;
-	default:
-		break;
+	if (function == 0x7 && !index) {
+		regs[1] &= vmx_has.exec2 & EXEC2_INVPCID ? ~0u : ~BIT(10);
+		regs[2] &= vmx_has.exec2 & EXEC2_RDTSCP ? ~0u : ~BIT(22);	/* RDPID */
+	} else if (function == 0xd && index == 1) {
+		regs[0] &= vmx_has.exec2 & EXEC2_XSAVES ? ~0u : ~BIT(3);
+	} else if (function == 0x80000001) {
+		regs[3] &= vmx_has.exec2 & EXEC2_RDTSCP ? ~0u : ~BIT(27);
 	}
 }
 

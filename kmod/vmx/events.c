@@ -20,10 +20,6 @@
 #include "../emulate/emulate.h"
 #include "vmx.h"
 
-/* Exceptions that push an error code, outside real mode. */
-#define WITH_ERROR	(BIT(DF_VECTOR) | BIT(TS_VECTOR) | BIT(NP_VECTOR) | BIT(SS_VECTOR) | \
-			 BIT(GP_VECTOR) | BIT(PF_VECTOR) | BIT(AC_VECTOR))
-
 #define SHADOWS		(STATE_STI | STATE_MOV_SS)
 
 /* --- interruptibility state --- */
@@ -160,7 +156,7 @@ void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 		}
 		info |= INTR_TYPE_EXC;
 		/* Not ours to choose: SDM 3, "VM-Entry Control Fields". */
-		if (vector < 32 && (BIT(vector) & WITH_ERROR) && mezz_protected(v)) {
+		if (vector < 32 && (BIT(vector) & EXC_WITH_ERROR) && mezz_protected(v)) {
 			info |= INTR_ERR;
 			vmwrite(VMCS_ENTRY_INTR_ERR, has_err ? err & 0x7fff : 0);
 		}

@@ -75,15 +75,11 @@ static int exit_exception(struct mezz_vcpu *v)
 	u32 info = vmx->exit_intr;
 	u8 vector = info & INTR_VECTOR;
 
-	switch (vector) {
-	case DB_VECTOR:
+	if (vector == DB_VECTOR)
 		return exit_db(v);
-	case MC_VECTOR:
+	if (vector == MC_VECTOR)
 		return mezz_exit_mc(v);
-	default:
-		return mezz_exit_exception(v, vector, info & INTR_ERR,
-					   vmx_read(vmx, VMCS_EXIT_INTR_ERR));
-	}
+	return mezz_exit_exception(v, vector, info & INTR_ERR, vmx_read(vmx, VMCS_EXIT_INTR_ERR));
 }
 
 static int exit_nmi(struct mezz_vcpu *v)
@@ -129,50 +125,45 @@ static int exit_outside(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-#define ROW(fn, label, counter) {						\
-	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, .atomic = true, }
-#define ROW_SLOW(fn, label, counter) {						\
-	.handler = fn, .name = label, .stat = MEZZ_STAT_##counter, }
-
 const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
-	[VMX_EXCEPTION] = ROW(exit_exception, "exception", exception_exits),
-	[VMX_INTR] = ROW(exit_intr, "host-irq", irq_exits),
-	[VMX_TRIPLE_FAULT] = ROW_SLOW(mezz_exit_shutdown, "shutdown", shutdown_exits),
-	[VMX_INTR_WINDOW] = ROW(exit_intr_window, "irq-window", irq_window_exits),
-	[VMX_NMI_WINDOW] = ROW(exit_nmi_window, "nmi-window", nmi_window_exits),
-	[VMX_TASK_SWITCH] = ROW_SLOW(mezz_exit_unknown, "task-switch", other_exits),
-	[VMX_TPR] = ROW(exit_tpr, "tpr", other_exits),
+	[VMX_EXCEPTION] = MEZZ_EXIT(exit_exception, "exception", exception_exits),
+	[VMX_INTR] = MEZZ_EXIT(exit_intr, "host-irq", irq_exits),
+	[VMX_TRIPLE_FAULT] = MEZZ_SLOW_EXIT(mezz_exit_shutdown, "shutdown", shutdown_exits),
+	[VMX_INTR_WINDOW] = MEZZ_EXIT(exit_intr_window, "irq-window", irq_window_exits),
+	[VMX_NMI_WINDOW] = MEZZ_EXIT(exit_nmi_window, "nmi-window", nmi_window_exits),
+	[VMX_TASK_SWITCH] = MEZZ_SLOW_EXIT(mezz_exit_unknown, "task-switch", other_exits),
+	[VMX_TPR] = MEZZ_EXIT(exit_tpr, "tpr", other_exits),
 
-	[VMX_CPUID] = ROW(mezz_exit_cpuid, "cpuid", cpuid_exits),
-	[VMX_HLT] = ROW(mezz_exit_hlt, "hlt", halt_exits),
-	[VMX_PAUSE] = ROW_SLOW(mezz_exit_pause, "pause", pause_exits),
-	[VMX_IO] = ROW(exit_io, "io", io_exits),
-	[VMX_RDMSR] = ROW(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
-	[VMX_WRMSR] = ROW(mezz_exit_wrmsr, "wrmsr", wrmsr_exits),
-	[VMX_CR] = ROW(exit_cr, "cr", cr_exits),
-	[VMX_DR] = ROW(mezz_exit_dr, "dr", dr_exits),
-	[VMX_RDPMC] = ROW(mezz_exit_rdpmc, "rdpmc", other_exits),
-	[VMX_INVD] = ROW(mezz_exit_invd, "invd", other_exits),
-	[VMX_WBINVD] = ROW(mezz_exit_wbinvd, "wbinvd", other_exits),
-	[VMX_VMCALL] = ROW(mezz_exit_hypercall, "hypercall", hypercalls),
-	[VMX_XSETBV] = ROW(mezz_exit_xsetbv, "xsetbv", other_exits),
-	[VMX_MONITOR] = ROW(mezz_exit_monitor, "monitor", other_exits),
-	[VMX_MWAIT] = ROW(mezz_exit_mwait, "mwait", other_exits),
+	[VMX_CPUID] = MEZZ_EXIT(mezz_exit_cpuid, "cpuid", cpuid_exits),
+	[VMX_HLT] = MEZZ_EXIT(mezz_exit_hlt, "hlt", halt_exits),
+	[VMX_PAUSE] = MEZZ_SLOW_EXIT(mezz_exit_pause, "pause", pause_exits),
+	[VMX_IO] = MEZZ_EXIT(exit_io, "io", io_exits),
+	[VMX_RDMSR] = MEZZ_EXIT(mezz_exit_rdmsr, "rdmsr", rdmsr_exits),
+	[VMX_WRMSR] = MEZZ_EXIT(mezz_exit_wrmsr, "wrmsr", wrmsr_exits),
+	[VMX_CR] = MEZZ_EXIT(exit_cr, "cr", cr_exits),
+	[VMX_DR] = MEZZ_EXIT(mezz_exit_dr, "dr", dr_exits),
+	[VMX_RDPMC] = MEZZ_EXIT(mezz_exit_rdpmc, "rdpmc", other_exits),
+	[VMX_INVD] = MEZZ_EXIT(mezz_exit_invd, "invd", other_exits),
+	[VMX_WBINVD] = MEZZ_EXIT(mezz_exit_wbinvd, "wbinvd", other_exits),
+	[VMX_VMCALL] = MEZZ_EXIT(mezz_exit_hypercall, "hypercall", hypercalls),
+	[VMX_XSETBV] = MEZZ_EXIT(mezz_exit_xsetbv, "xsetbv", other_exits),
+	[VMX_MONITOR] = MEZZ_EXIT(mezz_exit_monitor, "monitor", other_exits),
+	[VMX_MWAIT] = MEZZ_EXIT(mezz_exit_mwait, "mwait", other_exits),
 
-	[VMX_TIMER] = ROW(exit_intr, "slice", irq_exits),
+	[VMX_TIMER] = MEZZ_EXIT(exit_intr, "slice", irq_exits),
 
-	[VMX_EPT_VIOLATION] = ROW(exit_ept, "fault", fault_exits),
-	[VMX_EPT_MISCONFIG] = ROW_SLOW(mezz_exit_unknown, "ept-misconfig", other_exits),
+	[VMX_EPT_VIOLATION] = MEZZ_EXIT(exit_ept, "fault", fault_exits),
+	[VMX_EPT_MISCONFIG] = MEZZ_SLOW_EXIT(mezz_exit_unknown, "ept-misconfig", other_exits),
 
 	/* The guest has none of these. */
-	[VMX_GETSEC] = ROW(mezz_exit_ud, "getsec", other_exits),
-	[VMX_VMCLEAR ... VMX_VMXON] = ROW(mezz_exit_ud, "vmx", other_exits),
-	[VMX_INVEPT] = ROW(mezz_exit_ud, "invept", other_exits),
-	[VMX_INVVPID] = ROW(mezz_exit_ud, "invvpid", other_exits),
-	[VMX_VMFUNC] = ROW(mezz_exit_ud, "vmfunc", other_exits),
-	[VMX_ENCLS] = ROW(mezz_exit_ud, "encls", other_exits),
+	[VMX_GETSEC] = MEZZ_EXIT(mezz_exit_ud, "getsec", other_exits),
+	[VMX_VMCLEAR ... VMX_VMXON] = MEZZ_EXIT(mezz_exit_ud, "vmx", other_exits),
+	[VMX_INVEPT] = MEZZ_EXIT(mezz_exit_ud, "invept", other_exits),
+	[VMX_INVVPID] = MEZZ_EXIT(mezz_exit_ud, "invvpid", other_exits),
+	[VMX_VMFUNC] = MEZZ_EXIT(mezz_exit_ud, "vmfunc", other_exits),
+	[VMX_ENCLS] = MEZZ_EXIT(mezz_exit_ud, "encls", other_exits),
 };
 
-const struct mezz_exit vmx_exit_nmi = ROW(exit_nmi, "host-nmi", nmi_exits);
-const struct mezz_exit vmx_exit_outside = ROW_SLOW(exit_outside, "outside", other_exits);
-const struct mezz_exit vmx_exit_other = ROW_SLOW(mezz_exit_unknown, "unknown", other_exits);
+const struct mezz_exit vmx_exit_nmi = MEZZ_EXIT(exit_nmi, "host-nmi", nmi_exits);
+const struct mezz_exit vmx_exit_outside = MEZZ_SLOW_EXIT(exit_outside, "outside", other_exits);
+const struct mezz_exit vmx_exit_other = MEZZ_SLOW_EXIT(mezz_exit_unknown, "unknown", other_exits);

@@ -3,8 +3,9 @@
  * MSRs that live in the control structure, or in the CPU during a section; and the
  * MSR bitmap.
  *
- * Left out: last-branch recording and branch-stepping, so DEBUGCTL has no effect; VMX's own MSRs do not exist for the guest, and
- * FEATURE_CONTROL says that they never will.
+ * Left out: last-branch recording and branch-stepping, so DEBUGCTL has no effect;
+ * VMX's own MSRs do not exist for the guest, and FEATURE_CONTROL says that they never
+ * will.
  *
  * Locking: the vCPU mutex.
  */
@@ -15,7 +16,6 @@
 #include "../cpu/cpu.h"
 #include "vmx.h"
 
-#define PAT_RESET	0x0007040600070406ull
 #define DEBUGCTL_IGNORED (DEBUGCTLMSR_LBR | DEBUGCTLMSR_BTF)
 
 /* Bitmap: SDM 3, "MSR-Bitmap Address"; byte offsets of its quarters. */
@@ -60,12 +60,9 @@ int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
 
-	if (!vmx->msr_bitmap) {
-		vmx->msr_bitmap = mezz_msr_map_copy(&vmx_msr_map);
-		if (!vmx->msr_bitmap)
-			return -ENOMEM;
-		vmx_write(vmx, VMCS_MSR_BITMAP, page_to_phys(vmx->msr_bitmap));
-	}
+	if (mezz_msr_map_own(&vmx_msr_map, &vmx->msr_bitmap))
+		return -ENOMEM;
+	vmx_write(vmx, VMCS_MSR_BITMAP, page_to_phys(vmx->msr_bitmap));
 	permit(page_address(vmx->msr_bitmap), msr, read, write);
 	return 0;
 }
@@ -117,40 +114,34 @@ void vmx_msr_reset(struct vmx_vcpu *vmx, bool init)
 	vmx_write(vmx, VMCS_GUEST_SYSENTER_CS, 0);
 	vmx_write(vmx, VMCS_GUEST_SYSENTER_ESP, 0);
 	vmx_write(vmx, VMCS_GUEST_SYSENTER_EIP, 0);
-	set_pat(vmx, PAT_RESET);
+	set_pat(vmx, MEZZ_PAT_RESET);
 }
 
 /* Fields of the control structure that are an MSR. */
+static const struct {
+	u32 msr;
+	u16 field;
+} fields_of[] = {
+	{ MSR_FS_BASE, VMCS_GUEST_FS_BASE }, { MSR_GS_BASE, VMCS_GUEST_GS_BASE },
+	{ MSR_IA32_SYSENTER_CS, VMCS_GUEST_SYSENTER_CS },
+	{ MSR_IA32_SYSENTER_ESP, VMCS_GUEST_SYSENTER_ESP },
+	{ MSR_IA32_SYSENTER_EIP, VMCS_GUEST_SYSENTER_EIP },
+};
+
 static int field_of(u32 msr)
 {
-	switch (msr) {
-	case MSR_FS_BASE:
-		return VMCS_GUEST_BASE + 2 * MEZZ_FS;
-	case MSR_GS_BASE:
-		return VMCS_GUEST_BASE + 2 * MEZZ_GS;
-	case MSR_IA32_SYSENTER_CS:
-		return VMCS_GUEST_SYSENTER_CS;
-	case MSR_IA32_SYSENTER_ESP:
-		return VMCS_GUEST_SYSENTER_ESP;
-	case MSR_IA32_SYSENTER_EIP:
-		return VMCS_GUEST_SYSENTER_EIP;
-	default:
-		return -1;
-	}
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(fields_of); i++)
+		if (fields_of[i].msr == msr)
+			return fields_of[i].field;
+	return -1;
 }
 
 static int syscall_of(u32 msr)
 {
-	switch (msr) {
-	case MSR_STAR:
-		return VMX_STAR;
-	case MSR_LSTAR:
-		return VMX_LSTAR;
-	case MSR_SYSCALL_MASK:
-		return VMX_SFMASK;
-	default:
-		return -1;
-	}
+	return msr == MSR_STAR ? VMX_STAR : msr == MSR_LSTAR ? VMX_LSTAR :
+	       msr == MSR_SYSCALL_MASK ? VMX_SFMASK : -1;
 }
 
 int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)

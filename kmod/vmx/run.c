@@ -35,11 +35,6 @@
 #include "../irq/irq.h"
 #include "vmx.h"
 
-/* enter.S has these numbers of its own. */
-static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &&
-	      MEZZ_RSP == 4 && MEZZ_RBP == 5 && MEZZ_RSI == 6 && MEZZ_RDI == 7 &&
-	      MEZZ_R8 == 8 && MEZZ_R15 == 15);
-
 /* What r[] holds after every exit; DR6 and DR7 too while accesses to them exit. */
 #define AVAIL_AFTER_EXIT	((MEZZ_ALL_GPRS & ~BIT(MEZZ_RSP)) | BIT(MEZZ_CR2) |	\
 				 BIT(MEZZ_EFER))
@@ -52,9 +47,6 @@ static_assert(MEZZ_RAX == 0 && MEZZ_RCX == 1 && MEZZ_RDX == 2 && MEZZ_RBX == 3 &
 /* Exits that may come in the middle of a delivery, or of IRET. */
 #define MAY_INTERRUPT		(BIT_ULL(VMX_EXCEPTION) | BIT_ULL(VMX_TASK_SWITCH) |	\
 				 BIT_ULL(VMX_EPT_VIOLATION) | BIT_ULL(VMX_EPT_MISCONFIG))
-
-/* Offset in the virtual-APIC page. */
-#define VAPIC_TPR		0x80
 
 /* --- section begin and end --- */
 

@@ -32,7 +32,6 @@
 #include "vmx.h"
 
 #define CR0_CDNW	((u64)(X86_CR0_CD | X86_CR0_NW))
-#define CR0_OWNED	((u64)(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_WP | X86_CR0_AM))
 #define CRS		(BIT(MEZZ_CR0) | BIT(MEZZ_CR3) | BIT(MEZZ_CR4) | BIT(MEZZ_EFER))
 
 /* --- registers --- */

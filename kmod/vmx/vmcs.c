@@ -42,16 +42,9 @@
 #define PLE_GAP		128
 #define PLE_WINDOW	4096
 
-/* Offset in the virtual-APIC page; the class is in bits 7-4. */
-#define VAPIC_TPR	0x80
-
-/* The ratio 1:1; 48 fraction bits. */
-#define TSC_RATIO_ONE	BIT_ULL(48)
-
-/* CR4 bits that concern nobody but the guest, whatever its CPUID says. */
+/* Bits that concern nobody but the guest, whatever its CPUID says; CR0: vmx.h. */
 #define CR4_OWNED	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PGE |	\
 			 X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
-#define CR0_OWNED	(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_WP | X86_CR0_AM)
 
 /* 0 is the host's. */
 static DEFINE_IDA(vpids);
@@ -234,7 +227,7 @@ static void init_fields(struct vmx_vcpu *vmx)
 		{ VMCS_PF_MASK }, { VMCS_PF_MATCH }, { VMCS_CR3_TARGETS },
 		{ VMCS_EXIT_MSR_STORES }, { VMCS_EXIT_MSR_LOADS }, { VMCS_ENTRY_MSR_LOADS },
 		{ VMCS_GUEST_ACTIVITY }, { VMCS_GUEST_DEBUGCTL },
-		{ VMCS_CR0_MASK, ~(u64)CR0_OWNED },
+		{ VMCS_CR0_MASK, ~CR0_OWNED },
 		{ VMCS_HOST_CS_SEL, __KERNEL_CS },
 		{ VMCS_HOST_SS_SEL, __KERNEL_DS },
 		{ VMCS_HOST_TR_SEL, GDT_ENTRY_TSS * 8 },
@@ -366,7 +359,7 @@ void vmx_update_tsc(struct mezz_vcpu *v)
 
 	vmx_write(vmx, VMCS_TSC_OFFSET, v->tsc_offset);
 	if (vmx_has.exec2 & EXEC2_TSC_SCALING)
-		vmx_write(vmx, VMCS_TSC_MULTIPLIER, v->tsc_ratio ?: TSC_RATIO_ONE);
+		vmx_write(vmx, VMCS_TSC_MULTIPLIER, mezz_tsc_ratio(v));
 }
 
 void vmx_set_root(struct mezz_vcpu *v, u64 root)
@@ -401,6 +394,8 @@ void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2)
 	*info2 = vmx_read(vmx, VMCS_EXIT_INTR);
 }
 
+#define SHOW(field)	{ #field, VMCS_##field }
+
 /* Every field, whether the CPU has it or not: asking does no harm. */
 static void take_snapshot(struct vmx_vcpu *vmx, struct vmx_snapshot *s)
 {
@@ -422,12 +417,22 @@ void vmx_dump(struct mezz_vcpu *v)
 	};
 	static const struct {
 		const char *name;
-		u32 code;
-	} fields[] = {
-#define VMCS_FIELD(name, code)	{ #name, code },
-#include "vmcs_fields.h"
-#undef VMCS_FIELD
+		enum vmcs_field field;
+	} show[] = {
+		SHOW(INSN_ERROR), SHOW(EXIT_REASON), SHOW(QUALIFICATION), SHOW(EXIT_INTR),
+		SHOW(IDT_INFO), SHOW(ENTRY_INTR), SHOW(ENTRY_INTR_ERR), SHOW(ENTRY_INSN_LEN),
+		SHOW(PIN), SHOW(EXEC), SHOW(EXEC2), SHOW(EXIT_CTL), SHOW(ENTRY_CTL),
+		SHOW(EXCEPTIONS), SHOW(TPR_THRESHOLD), SHOW(EPTP), SHOW(VPID), SHOW(TSC_OFFSET),
+		SHOW(GUEST_CR0), SHOW(CR0_SHADOW), SHOW(GUEST_CR3), SHOW(GUEST_CR4),
+		SHOW(CR4_SHADOW), SHOW(GUEST_EFER), SHOW(GUEST_PAT), SHOW(GUEST_DR7),
+		SHOW(GUEST_RIP), SHOW(GUEST_RSP), SHOW(GUEST_RFLAGS), SHOW(GUEST_INTR_STATE),
+		SHOW(GUEST_ACTIVITY), SHOW(GUEST_PENDING_DB), SHOW(GUEST_DEBUGCTL),
+		SHOW(GUEST_GDT_BASE), SHOW(GUEST_GDT_LIMIT), SHOW(GUEST_IDT_BASE),
+		SHOW(GUEST_IDT_LIMIT), SHOW(HOST_CR0), SHOW(HOST_CR3), SHOW(HOST_CR4),
+		SHOW(HOST_EFER), SHOW(HOST_RSP), SHOW(HOST_RIP), SHOW(HOST_FS_BASE),
+		SHOW(HOST_GS_BASE), SHOW(HOST_TR_BASE), SHOW(HOST_GDT_BASE),
 	};
+
 	struct vmx_snapshot *s = kmalloc(sizeof(*s), GFP_ATOMIC | __GFP_NOWARN);
 	unsigned int i;
 	int rule;
@@ -438,9 +443,8 @@ void vmx_dump(struct mezz_vcpu *v)
 	pr_err("mezz: vm %u vcpu %d on CPU %d\n", v->vm->serial, v->id, to_vmx(v)->cpu);
 	for (rule = vmx_broken_rule(s, 0); rule >= 0; rule = vmx_broken_rule(s, rule + 1))
 		pr_err("mezz: violated rule: %s\n", vmx_rule(rule));
-	for (i = 0; i < ARRAY_SIZE(fields); i++)
-		if (vmx_snap(s, fields[i].code))
-			pr_err("mezz: %-18s %016llx\n", fields[i].name, vmx_snap(s, fields[i].code));
+	for (i = 0; i < ARRAY_SIZE(show); i++)
+		pr_err("mezz: %-16s %016llx\n", show[i].name, vmx_snap(s, show[i].field));
 	for (i = 0; i < MEZZ_NR_SEGS; i++)
 		pr_err("mezz: %-4s %04llx attrib %05llx limit %08llx base %016llx\n", segs[i],
 		       vmx_snap(s, VMCS_GUEST_SEL + 2 * i), vmx_snap(s, VMCS_GUEST_AR + 2 * i),

@@ -23,12 +23,17 @@
 #include <linux/stddef.h>
 #include <asm/desc_defs.h>
 #include <asm/io.h>
+#include <asm/processor-flags.h>
 #include "../cpu/lazy.h"
 #include "../cpu/msr_map.h"
 #include "../vcpu.h"
 #include "check/check.h"
 #include "vmcs.h"
 
+/* Offset in the virtual-APIC page; the class is in bits 7-4. */
+#define VAPIC_TPR		0x80
+/* CR0 bits that concern nobody but the guest. */
+#define CR0_OWNED	((u64)(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_WP | X86_CR0_AM))
 /* The preemption timer ends an entry after so much time without an exit. */
 #define VMX_SLICE_MS		2
 
@@ -173,8 +178,7 @@ struct vmx_vcpu {
 	struct page *msr_bitmap;	/* own one, NULL: the shared one */
 };
 
-static_assert(offsetof(struct vmx_vcpu, v) == 0);
-static_assert(offsetof(struct mezz_vcpu, r) == 0);
+static_assert(offsetof(struct vmx_vcpu, v.r) == 0);
 
 static inline struct vmx_vcpu *to_vmx(struct mezz_vcpu *v)
 {

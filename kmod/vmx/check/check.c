@@ -45,8 +45,6 @@
 #define INTR_TYPE_RESERVED BIT(8)
 #define INTR_TYPE_OTHER	(7u << 8)
 #define ACTIVITY_HLT	1
-/* Exceptions that push an error code. */
-#define WITH_ERROR	0x27d00u
 
 /* --- helpers --- */
 
@@ -147,7 +145,7 @@ static bool intr_error(const struct vmx_snapshot *s)
 	if (injected(s) != INTR_TYPE_EXC || real)
 		return has;
 	return !(s->caps->basic & BASIC_ANY_ERROR_CODE) &&
-	       has != (vector < 32 && (WITH_ERROR >> vector & 1));
+	       has != (vector < 32 && (EXC_WITH_ERROR >> vector & 1));
 }
 
 static bool intr_insn_len(const struct vmx_snapshot *s)
