@@ -86,7 +86,7 @@ static __always_inline void mezz_lazy_load(struct mezz_vcpu *v)
 {
 	if (unlikely(this_cpu_read(mezz_lazy_cpu.last) != v))
 		mezz_lazy_new_guest(v);
-	if (v->lazy.use_tsc_aux)
+	if (v->lazy.use_tsc_aux && v->lazy.tsc_aux != this_cpu_read(mezz_lazy_cpu.tsc_aux))
 		mezz_lazy_load_tsc_aux(v);
 	mezz_lazy_spec(v);
 	if (unlikely(mezz_hw_dr7(v) & MEZZ_DR7_ENABLES))

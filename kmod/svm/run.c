@@ -76,7 +76,8 @@ void svm_load(struct mezz_vcpu *v)
 		new_here(svm);
 	if (unlikely(svm->asid_gen != cpu->asid_gen))
 		svm_get_asid(svm, cpu);
-	svm_load_tsc_ratio(svm);
+	if (svm_has.tsc_ratio)
+		svm_load_tsc_ratio(svm);
 	mezz_lazy_load(v);
 }
 
