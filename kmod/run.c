@@ -349,11 +349,12 @@ static void fill_run(struct mezz_vcpu *v)
 	struct kvm_run *run = v->run;
 
 	run->if_flag = !!(mezz_get(v, MEZZ_RFLAGS) & X86_EFLAGS_IF);
-	run->cr8 = mezz_get_cr8(v);
+	run->cr8 = v->lapic ? mezz_get_cr8(v) : v->cr8;
 	run->apic_base = v->apic_base;
-	run->ready_for_interrupt_injection = mezz_irqchip_full(v->vm) ||
-		(v->ext_irq < 0 && !v->ev.irq.injected && !v->ev.exc.pending &&
-		 !v->ev.exc.injected && mezz_engine->irq_allowed(v));
+	/* In the order of what is cheap to ask: this is paid by every exit to user space. */
+	run->ready_for_interrupt_injection = (v->lapic && mezz_irqchip_full(v->vm)) ||
+		(run->if_flag && v->ext_irq < 0 && !v->ev.irq.injected &&
+		 !v->ev.exc.pending && !v->ev.exc.injected && mezz_engine->irq_allowed(v));
 	if (unlikely(run->kvm_valid_regs))
 		mezz_store_sync_regs(v);
 }
@@ -398,7 +399,7 @@ static long start_run(struct mezz_vcpu *v)
 		r = -EINTR;
 		goto out;
 	}
-	if (mezz_pv_wants_entry(v))
+	if (v->pv_on)
 		mezz_request(v, MEZZ_REQ_STEAL);
 	/* Asked for anew by every KVM_RUN. */
 	if (run->request_interrupt_window)
@@ -424,7 +425,8 @@ long mezz_vcpu_run(struct mezz_vcpu *v)
 	r = start_run(v);
 	if (r == MEZZ_USER)
 		v->stat[MEZZ_STAT_user_exits]++;
-	mezz_pv_preempted(v);
+	if (v->pv_on)
+		mezz_pv_preempted(v);
 	fill_run(v);
 	sigset_off(v);
 	return r;

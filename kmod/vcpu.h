@@ -154,6 +154,7 @@ struct mezz_vcpu {
 	int last_cpu;			/* where the last section was, -1: nowhere */
 	bool atomic;			/* IRQs off, in a section */
 	bool window_irq;		/* an IRQ window was asked of the engine */
+	bool pv_on;			/* the guest has a kvmclock page or steal time (pv/) */
 	struct mezz_events ev;
 	atomic_t nmi_queued;		/* NMIs from other contexts, not yet in ev */
 	int ext_irq;			/* vector of KVM_INTERRUPT, -1: none */

@@ -75,4 +75,10 @@ long pv_set_clock(struct mezz_vm *vm, void __user *argp);
 /* 0, or 1: #GP */
 int pv_steal_set_msr(struct mezz_vcpu *v, u64 data);
 
+/* steal_msr or clock_msr has changed. */
+static inline void pv_set_on(struct mezz_vcpu *v)
+{
+	v->pv_on = (v->pv->steal_msr | v->pv->clock_msr) & KVM_MSR_ENABLED;
+}
+
 #endif

@@ -59,6 +59,7 @@ void mezz_pv_reset(struct mezz_vcpu *v)
 		.offered = v->pv->offered,
 		.enforce = v->pv->enforce,
 	};
+	v->pv_on = false;
 }
 
 /* The leaves of a hypervisor begin at a multiple of 0x100, with its signature. */
@@ -215,6 +216,7 @@ int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 	case MSR_KVM_SYSTEM_TIME:
 	case MSR_KVM_SYSTEM_TIME_NEW:
 		p->clock_msr = data;
+		pv_set_on(v);
 		mezz_request(v, MEZZ_REQ_CLOCK);
 		return 0;
 	case MSR_KVM_STEAL_TIME:

@@ -20,8 +20,6 @@ void mezz_pv_reset(struct mezz_vcpu *v);
 /* Slow requests MEZZ_REQ_CLOCK and MEZZ_REQ_STEAL; may sleep, SRCU held. */
 void mezz_pv_update_clock(struct mezz_vcpu *v);
 void mezz_pv_update_steal(struct mezz_vcpu *v);
-/* Is MEZZ_REQ_STEAL of any use when KVM_RUN begins? */
-bool mezz_pv_wants_entry(struct mezz_vcpu *v);
 /* The vCPU's thread is about to sleep or leave to user space: set preempted. */
 void mezz_pv_preempted(struct mezz_vcpu *v);
 /* [A] A section opens on another CPU than the last: is the clock still right? */

@@ -34,6 +34,7 @@ int pv_steal_set_msr(struct mezz_vcpu *v, u64 data)
 	if (!sched_info_on() || (data & KVM_STEAL_RESERVED_MASK))
 		return 1;
 	v->pv->steal_msr = data;
+	pv_set_on(v);
 	v->pv->last_delay = run_delay();
 	/* What the record says is not known. */
 	v->pv->preempted = true;
@@ -55,11 +56,6 @@ static void clear_preempted(struct mezz_vcpu *v, u64 gpa)
 	v->pv->preempted = false;
 	if (old & KVM_VCPU_FLUSH_TLB)
 		mezz_request(v, MEZZ_REQ_TLB_FLUSH);
-}
-
-bool mezz_pv_wants_entry(struct mezz_vcpu *v)
-{
-	return (v->pv->steal_msr | v->pv->clock_msr) & KVM_MSR_ENABLED;
 }
 
 void mezz_pv_update_steal(struct mezz_vcpu *v)

@@ -101,7 +101,8 @@ void svm_unload(struct mezz_vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 
-	svm_sync_xcr0(svm);
+	if (svm_has.xsetbv_unseen)
+		svm_sync_xcr0(svm);
 	if (unlikely(svm->vmcb->c.event_inj & SVM_EV_VALID))
 		svm_cancel_injection(v);
 	if (unlikely(svm->vmcb->c.tlb_ctl))
