@@ -30,11 +30,12 @@ MODELS = {'svm2': 'trinity_apu', 'vmx': 'corei7_skylake_x'}
 DRIVERS = {'svm2': 'kvm-amd', 'vmx': 'kvm-intel'}
 # Bochs' page-modification log has addresses inside pages, at each of which KVM warns.
 DRIVER_ARGS = {'kvm-intel': 'pml=0'}
-IPS = 15_000_000
-# CPUID claims 3.5 GHz while the TSC counts at IPS: the kernel has to be told.
-CMDLINE = f'console=ttyS0,115200 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable ' \
-          f'tsc_early_khz={IPS // 1000} lpj=1000000 cryptomgr.notests rodata=off lsm= audit=0 ' \
-          f'ipv6.disable=1 no_timer_check watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
+# Instructions a second, which is what the time stamp counter counts. A debug kernel has to
+# be through with a tick of its timer (100 Hz) before the next one.
+IPS, DEBUG_IPS, DEBUG_HZ = 15_000_000, 30_000_000, 100
+CMDLINE = 'console=ttyS0,115200 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable ' \
+          'cryptomgr.notests rodata=off lsm= audit=0 ' \
+          'ipv6.disable=1 no_timer_check watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 LINES = ['console', 'out', 'err', 'ctl']
 
 BOCHSRC = '''\
@@ -108,6 +109,13 @@ def _initrd(kernel, options, command):
         for library in _libraries(path) if os.path.isfile(path) else []:
             archive.once(library)
     return archive.bytes()
+
+
+def _speed(kernel):
+    """IPS for KERNEL, and its command line: CPUID claims 3.5 GHz, so it has to be told."""
+    ips = DEBUG_IPS if kernel.debug else IPS
+    loops = DEBUG_IPS // DEBUG_HZ if kernel.debug else 1_000_000
+    return ips, f'{CMDLINE} tsc_early_khz={ips // 1000} lpj={loops}'
 
 
 def _shim():
@@ -199,7 +207,8 @@ def run(kernel, options, command, run_dir):
     memory = options.mem << 20
     if directboot.INITRD + len(initrd) + (32 << 20) > memory:
         raise cache.LabError(f'the files need {len(initrd) >> 20} MiB: give the box more with --mem')
-    cmdline = f'{CMDLINE} {options.append}'.strip()
+    ips, cmdline = _speed(kernel)
+    cmdline = f'{cmdline} {options.append}'.strip()
     with open(run_dir + '/initrd', 'wb') as handle:
         handle.write(initrd)
     with open(run_dir + '/zero', 'wb') as handle:
@@ -207,7 +216,7 @@ def run(kernel, options, command, run_dir):
     directboot.boot_disk(entry, run_dir)
     with open(run_dir + '/bochsrc', 'w', encoding='ascii') as handle:
         handle.write(BOCHSRC.format(
-            mem=options.mem, model=options.cpu or MODELS[options.box], cpus=options.cpus, ips=IPS, dir=run_dir,
+            mem=options.mem, model=options.cpu or MODELS[options.box], cpus=options.cpus, ips=ips, dir=run_dir,
             flat=flat, zero=directboot.ZERO_PAGE, kernel=directboot.KERNEL, initrd=directboot.INITRD))
     with open(run_dir + '/rc', 'w', encoding='ascii') as handle:
         handle.write('c\n')

@@ -30,6 +30,7 @@ class Kernel:
             raise LabError(f"kernel {name} is not in {os.path.dirname(path)}: run 'lab/install {name}'")
         self.base = os.path.realpath(path)
         self.version = os.path.basename(self.base)
+        self.debug = '-debug-' in self.version      # lab/kernel built it
         self.image = os.path.join(self.base, 'boot', 'vmlinuz-' + self.version)
         self.modules = os.path.join(self.base, 'lib/modules', self.version)
         self.mezz = os.path.join(ROOT, os.environ.get('MEZZ_BUILD', 'build'), self.version, 'mezz.ko')

@@ -34,6 +34,8 @@ PORTS = ['ctl', 'log', 'out', 'err']
 # clock's own, and not the HPET's polling 64 times a second.
 CMDLINE = 'console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off ' \
           'watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60 hpet=disable'
+# Debug kernels know no ACPI, so no other clock to compare that of the CPUs with.
+DEBUG_CMDLINE = 'tsc=reliable'
 
 
 def _cpus(options):
@@ -91,7 +93,7 @@ def _arguments(kernel, options, run_dir, write_ends):
     args += ['-cpu', options.cpu or 'EPYC,+svm,+npt', '-smp', str(_cpus(options)[0]), '-m', str(options.mem),
              '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
              '-kernel', kernel.image, '-initrd', run_dir + '/initrd',
-             '-append', f'{CMDLINE} {options.append}'.strip(),
+             '-append', ' '.join([CMDLINE, *([DEBUG_CMDLINE] if kernel.debug else []), options.append]).strip(),
              '-serial', f'file:{run_dir}/console',
              '-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap',
              '-device', 'virtio-serial-pci']
