@@ -90,6 +90,14 @@ static void keep_books(struct books *b)
 	}
 }
 
+static bool has_cache(const struct books *b, const char *name)
+{
+	for (unsigned int i = 0; i < b->n; i++)
+		if (!strcmp(b->cache[i].name, name))
+			return true;
+	return false;
+}
+
 static void compare(const struct books *before, const struct books *after)
 {
 	unsigned int i, k;
@@ -128,6 +136,8 @@ TEST_SECONDS(thousand_vms_leave_nothing, 100)
 
 	make_vms(WARM_UP);
 	keep_books(&before);
+	if (has_cache(&before, "kmemleak_object"))
+		test_skip("KASAN keeps freed memory for a while: lab/leaks finds leaks there");
 	make_vms(VMS);
 	keep_books(&after);
 	/* The host uses memory, too, but seldom a page for each VM twice in a row. */
