@@ -220,12 +220,17 @@ static int slow_requests(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
+/* Could an interrupt of user space's be delivered now? */
+static bool takes_irq(struct mezz_vcpu *v)
+{
+	return v->ext_irq < 0 && !v->ev.irq.injected && !v->ev.exc.injected &&
+	       !v->ev.exc.pending && mezz_engine->irq_allowed(v);
+}
+
 /* User space asked to know when the guest can take an interrupt. */
 static bool window_is_open(struct mezz_vcpu *v)
 {
-	return v->run->request_interrupt_window && !mezz_irqchip_full(v->vm) &&
-	       v->ext_irq < 0 && !v->ev.irq.injected && !v->ev.exc.injected &&
-	       !v->ev.exc.pending && mezz_engine->irq_allowed(v);
+	return v->run->request_interrupt_window && !mezz_irqchip_full(v->vm) && takes_irq(v);
 }
 
 /*
@@ -349,12 +354,11 @@ static void fill_run(struct mezz_vcpu *v)
 	struct kvm_run *run = v->run;
 
 	run->if_flag = !!(mezz_get(v, MEZZ_RFLAGS) & X86_EFLAGS_IF);
-	run->cr8 = v->lapic ? mezz_get_cr8(v) : v->cr8;
+	run->cr8 = mezz_get_cr8(v);
 	run->apic_base = v->apic_base;
 	/* In the order of what is cheap to ask: this is paid by every exit to user space. */
 	run->ready_for_interrupt_injection = (v->lapic && mezz_irqchip_full(v->vm)) ||
-		(run->if_flag && v->ext_irq < 0 && !v->ev.irq.injected &&
-		 !v->ev.exc.pending && !v->ev.exc.injected && mezz_engine->irq_allowed(v));
+		(run->if_flag && takes_irq(v));
 	if (unlikely(run->kvm_valid_regs))
 		mezz_store_sync_regs(v);
 }

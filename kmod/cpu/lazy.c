@@ -77,12 +77,6 @@ void mezz_lazy_unload_tsc_aux(struct mezz_vcpu *v)
 	v->lazy.tsc_aux_live = false;
 }
 
-/* An exit disables all breakpoints in the host's DR7. */
-void mezz_lazy_restore_breakpoints(void)
-{
-	hw_breakpoint_restore();
-}
-
 /* --- debug registers --- */
 
 void mezz_dr_load(struct mezz_vcpu *v)

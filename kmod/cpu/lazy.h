@@ -65,7 +65,6 @@ void mezz_update_debug(struct mezz_vcpu *v);
 void mezz_lazy_new_guest(struct mezz_vcpu *v);
 void mezz_lazy_load_tsc_aux(struct mezz_vcpu *v);
 void mezz_lazy_unload_tsc_aux(struct mezz_vcpu *v);
-void mezz_lazy_restore_breakpoints(void);
 
 /* [A] The guest's SPEC_CTRL, or the host's, may have changed. */
 static __always_inline void mezz_lazy_spec(struct mezz_vcpu *v)
@@ -98,8 +97,9 @@ static __always_inline void mezz_lazy_unload(struct mezz_vcpu *v)
 {
 	if (unlikely(v->lazy.dr_live))
 		mezz_dr_unload(v);
+	/* An exit disables all breakpoints in the host's DR7. */
 	if (unlikely(hw_breakpoint_active()))
-		mezz_lazy_restore_breakpoints();
+		hw_breakpoint_restore();
 	if (v->lazy.tsc_aux_live)
 		mezz_lazy_unload_tsc_aux(v);
 }
