@@ -11,6 +11,7 @@
 #include <linux/mezz.h>
 #include <linux/module.h>
 #include <linux/uaccess.h>
+#include <asm/tsc.h>
 
 #include "cpu/cpu.h"
 #include "cpu/lazy.h"
@@ -130,8 +131,14 @@ static int register_devices(void)
 
 static int __init mezz_init(void)
 {
-	int r = choose_engine();
+	int r;
 
+	/* Every guest's clocks and timers are scaled from it. */
+	if (!tsc_khz) {
+		pr_err("mezz: this kernel does not know how fast the TSC is: boot it with tsc_early_khz=KHZ\n");
+		return -EOPNOTSUPP;
+	}
+	r = choose_engine();
 	if (r)
 		return r;
 	mezz_lazy_probe(&mezz_host);

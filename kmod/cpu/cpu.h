@@ -17,6 +17,13 @@ struct mezz_vm;
 
 /* SDM 3, "IA32_PAT MSR" */
 #define MEZZ_PAT_RESET	0x0007040600070406ull
+/* Memory types 2 and 3 do not exist, nor those above 7. */
+static inline bool mezz_pat_valid(u64 pat)
+{
+	const u64 bit0 = 0x0101010101010101ull;
+
+	return !(pat & bit0 * 0xf8) && !((pat >> 1 & bit0) & ~(pat >> 2 & bit0));
+}
 
 int mezz_cpu_create(struct mezz_vcpu *v);	/* [P] allocates v->cpu_state */
 void mezz_cpu_destroy(struct mezz_vcpu *v);

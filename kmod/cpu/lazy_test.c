@@ -6,6 +6,7 @@
 #include <kunit/test.h>
 #include <linux/preempt.h>
 #include "lazy.c"
+#include "cpu.h"
 #include "../test/machine.h"
 
 /* What the engine was told. */
@@ -221,6 +222,17 @@ static void lazy_exit(struct kunit *test)
 	mezz_host = host_before;
 }
 
+/* Here because it is a test of the MSRs that both engines hold. */
+static void msr_pat(struct kunit *test)
+{
+	KUNIT_EXPECT_TRUE(test, mezz_pat_valid(MEZZ_PAT_RESET));
+	KUNIT_EXPECT_TRUE(test, mezz_pat_valid(0x0001040506070000));
+	KUNIT_EXPECT_FALSE(test, mezz_pat_valid(0x02));
+	KUNIT_EXPECT_FALSE(test, mezz_pat_valid(0x03ull << 56));
+	KUNIT_EXPECT_FALSE(test, mezz_pat_valid(0x08));
+	KUNIT_EXPECT_FALSE(test, mezz_pat_valid(0x80ull << 32));
+}
+
 static struct kunit_case lazy_cases[] = {
 	KUNIT_CASE(spec_ctrl),
 	KUNIT_CASE(spec_switched),
@@ -228,6 +240,7 @@ static struct kunit_case lazy_cases[] = {
 	KUNIT_CASE(debug_registers),
 	KUNIT_CASE(debuggers_registers),
 	KUNIT_CASE(forgotten),
+	KUNIT_CASE(msr_pat),
 	{}
 };
 

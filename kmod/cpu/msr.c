@@ -369,14 +369,6 @@ static int set_core(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 	}
 }
 
-/* SDM 3, "IA32_PAT MSR": memory types 2 and 3 do not exist, nor those above 7. */
-static bool pat_valid(u64 pat)
-{
-	const u64 bit0 = 0x0101010101010101ull;
-
-	return !(pat & bit0 * 0xf8) && !((pat >> 1 & bit0) & ~(pat >> 2 & bit0));
-}
-
 static bool ibpb_ok(struct mezz_vcpu *v)
 {
 	return mezz_guest_has(v, X86_FEATURE_SPEC_CTRL) ||
@@ -399,7 +391,7 @@ static bool engine_value_ok(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 		*data = (s64)(*data << 16) >> 16;
 		return true;
 	case MSR_IA32_CR_PAT:
-		return pat_valid(*data);
+		return mezz_pat_valid(*data);
 	case MSR_IA32_SPEC_CTRL:
 		if (!host && !v->cpu_state->spec_ok)
 			return false;

@@ -141,12 +141,6 @@ int svm_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
 	}
 }
 
-/* Types 2 and 3 do not exist: a control block with one of them is refused. */
-static bool pat_valid(u64 pat)
-{
-	return !(pat & 0xf8f8f8f8f8f8f8f8ull) && !(pat & ~(pat >> 1) & 0x0202020202020202ull);
-}
-
 void svm_update_spec(struct mezz_vcpu *v)
 {
 	to_svm(v)->vmcb->s.spec_ctrl = v->lazy.spec_ctrl;
@@ -164,8 +158,6 @@ int svm_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
 	}
 	switch (msr) {
 	case MSR_IA32_CR_PAT:
-		if (!pat_valid(data))
-			return 2;
 		s->g_pat = data;
 		svm_unclean(svm, SVM_CLEAN_NP);
 		return 0;

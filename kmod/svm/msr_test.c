@@ -91,21 +91,10 @@ static void msrpm_own(struct kunit *test)
 	mezz_msr_map_free(&svm_msr_map, &svm_msr_map.shared);
 }
 
-static void msr_pat(struct kunit *test)
-{
-	KUNIT_EXPECT_TRUE(test, pat_valid(MEZZ_PAT_RESET));
-	KUNIT_EXPECT_TRUE(test, pat_valid(0x0001040506070000));
-	KUNIT_EXPECT_FALSE(test, pat_valid(0x02));
-	KUNIT_EXPECT_FALSE(test, pat_valid(0x03ull << 56));
-	KUNIT_EXPECT_FALSE(test, pat_valid(0x08));
-	KUNIT_EXPECT_FALSE(test, pat_valid(0x80ull << 32));
-}
-
 static struct kunit_case msrpm_cases[] = {
 	KUNIT_CASE(msrpm_places),
 	KUNIT_CASE(msrpm_shared),
 	KUNIT_CASE(msrpm_own),
-	KUNIT_CASE(msr_pat),
 	{}
 };
 

@@ -14,6 +14,7 @@
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 
+#include "../../cpu/cpu.h"
 #include "../../vcpu.h"
 #include "check.h"
 
@@ -58,16 +59,6 @@ static bool canonical(const struct vmx_snapshot *s, u64 addr)
 	unsigned int shift = 64 - s->caps->virt_bits;
 
 	return (u64)((s64)(addr << shift) >> shift) == addr;
-}
-
-static bool pat_valid(u64 pat)
-{
-	unsigned int i;
-
-	for (i = 0; i < 64; i += 8)
-		if ((pat >> i & 0xff) > 7 || (pat >> i & 0xfe) == 2)
-			return false;
-	return true;
 }
 
 static bool unrestricted(const struct vmx_snapshot *s)
@@ -523,7 +514,7 @@ static bool violated(const struct vmx_snapshot *s, const struct rule *r, unsigne
 	case NOT_ZERO:
 		return !val;
 	case PAT:
-		return !pat_valid(val);
+		return !mezz_pat_valid(val);
 	case CONTROL:
 		cap = cap_at(s, r->val);
 		return ((u32)cap & ~val) || (val & ~(cap >> 32));
