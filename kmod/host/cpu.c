@@ -20,7 +20,9 @@
 #include <linux/cpuhotplug.h>
 #include <linux/err.h>
 #include <linux/eventfd.h>
+#include <linux/gfp.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/platform_device.h>
 #include <linux/pm.h>
 #include <linux/reboot.h>
@@ -229,6 +231,31 @@ void mezz_cpus_exit(void)
 	platform_device_unregister(cpus_device);
 	platform_driver_unregister(&cpus_driver);
 	cpuhp_remove_state_nocalls(cpus_hp_state);
+}
+
+int mezz_cpu_pages_alloc(struct page * __percpu *pages)
+{
+	struct page *page;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		page = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+		if (!page)
+			return -ENOMEM;
+		*per_cpu_ptr(pages, cpu) = page;
+	}
+	return 0;
+}
+
+void mezz_cpu_pages_free(struct page * __percpu *pages)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		if (*per_cpu_ptr(pages, cpu))
+			__free_page(*per_cpu_ptr(pages, cpu));
+		*per_cpu_ptr(pages, cpu) = NULL;
+	}
 }
 
 /*

@@ -6,11 +6,13 @@
 #ifndef MEZZ_HOST_H
 #define MEZZ_HOST_H
 
+#include <linux/compiler.h>
 #include <linux/types.h>
 #include <linux/eventfd.h>
 #include <linux/smp.h>
 
 struct mezz_vcpu;
+struct page;
 
 /* --- FPU (host/fpu.c): kernel_fpu_begin/end and our own XSAVE buffers --- */
 struct mezz_fpu;
@@ -47,6 +49,16 @@ int mezz_cpus_init(void);
 void mezz_cpus_exit(void);
 /* Make a CPU leave guest mode: an IPI that does nothing. Any context. */
 void mezz_kick_cpu(int cpu);
+
+/**
+ * mezz_cpu_pages_alloc() - a zeroed page for each CPU that there can be, on its node
+ * @pages: member of a per-CPU variable, NULL on all of them
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM; then, too, mezz_cpu_pages_free() has to follow
+ */
+int mezz_cpu_pages_alloc(struct page * __percpu *pages);
+/* Also of those that were not allocated. */
+void mezz_cpu_pages_free(struct page * __percpu *pages);
 
 /* --- eventfd: eventfd_signal(ctx, n) until 6.7, eventfd_signal(ctx) since --- */
 void mezz_eventfd_signal(struct eventfd_ctx *ctx);

@@ -129,56 +129,21 @@ int svm_probe(struct mezz_host *host, char *why, size_t len)
 
 /* --- module-wide memory --- */
 
-static void free_cpus(void)
-{
-	struct svm_cpu *c;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		c = &per_cpu(svm_cpu, cpu);
-		if (c->hsave)
-			__free_page(c->hsave);
-		if (c->host)
-			__free_page(c->host);
-		c->hsave = NULL;
-		c->host = NULL;
-	}
-}
-
-static int alloc_cpus(void)
-{
-	struct svm_cpu *c;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		c = &per_cpu(svm_cpu, cpu);
-		c->hsave = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
-		c->host = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
-		if (!c->hsave || !c->host)
-			return -ENOMEM;
-		c->host_pa = svm_pa(c->host);
-	}
-	return 0;
-}
-
 int svm_setup(void)
 {
-	int r = alloc_cpus();
-
-	if (!r)
-		r = mezz_msr_map_setup(&svm_msr_map);
-	if (!r) {
-		iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
-		if (!iopm)
-			r = -ENOMEM;
-	}
-	if (r) {
-		svm_teardown();
-		return r;
-	}
+	if (mezz_cpu_pages_alloc(&svm_cpu.hsave) || mezz_cpu_pages_alloc(&svm_cpu.host) ||
+	    mezz_msr_map_setup(&svm_msr_map))
+		goto fail;
+	iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
+	if (!iopm)
+		goto fail;
 	memset(page_address(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
 	svm_iopm_pa = svm_pa(iopm);
 	return 0;
+
+fail:
+	svm_teardown();
+	return -ENOMEM;
 }
 
 void svm_teardown(void)
@@ -187,7 +152,8 @@ void svm_teardown(void)
 		__free_pages(iopm, IOPM_ORDER);
 	iopm = NULL;
 	mezz_msr_map_free(&svm_msr_map, &svm_msr_map.shared);
-	free_cpus();
+	mezz_cpu_pages_free(&svm_cpu.hsave);
+	mezz_cpu_pages_free(&svm_cpu.host);
 }
 
 /* --- CPUs on and off --- */
@@ -206,6 +172,7 @@ int svm_cpu_on(void)
 		return -EBUSY;
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
 	wrmsrl(MSR_VM_HSAVE_PA, svm_pa(c->hsave));
+	c->host_pa = svm_pa(c->host);
 	/* Whatever the TLB holds: the first ASID begins a generation with a flush. */
 	c->asid_gen++;
 	c->next_asid = svm_has.asids;

@@ -271,36 +271,17 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 
 int vmx_setup(void)
 {
-	struct vmx_cpu *c;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		c = &per_cpu(vmx_cpu, cpu);
-		INIT_LIST_HEAD(&c->vmcss);
-		c->region = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
-		if (!c->region)
-			goto fail;
-		*(u32 *)page_address(c->region) = vmx_has.revision;
+	if (mezz_cpu_pages_alloc(&vmx_cpu.region) || mezz_msr_map_setup(&vmx_msr_map) ||
+	    (vmx_has.limited && vmx_limited_setup(&mezz_host))) {
+		vmx_teardown();
+		return -ENOMEM;
 	}
-	if (!mezz_msr_map_setup(&vmx_msr_map) &&
-	    (!vmx_has.limited || !vmx_limited_setup(&mezz_host)))
-		return 0;
-fail:
-	vmx_teardown();
-	return -ENOMEM;
+	return 0;
 }
 
 void vmx_teardown(void)
 {
-	struct vmx_cpu *c;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		c = &per_cpu(vmx_cpu, cpu);
-		if (c->region)
-			__free_page(c->region);
-		c->region = NULL;
-	}
+	mezz_cpu_pages_free(&vmx_cpu.region);
 	mezz_msr_map_free(&vmx_msr_map, &vmx_msr_map.shared);
 	vmx_limited_teardown();
 }
@@ -310,13 +291,7 @@ void vmx_teardown(void)
 /* What exits load that differs between CPUs but never changes on one. */
 static void sample_host(struct vmx_cpu *c)
 {
-	unsigned long tr;
-	const struct ldttss_desc *d;
-
-	native_store_gdt(&c->gdt);
-	store_tr(tr);
-	d = (const void *)(c->gdt.address + (tr & ~7ul));
-	c->tr_base = d->base0 | d->base1 << 16 | (u64)d->base2 << 24 | (u64)d->base3 << 32;
+	mezz_host_get_tables(&c->tables);
 	rdmsrl(MSR_GS_BASE, c->gs_base);
 	rdmsrl(MSR_IA32_SYSENTER_ESP, c->sysenter_esp);
 	rdmsrl(MSR_STAR, c->syscall[VMX_STAR]);
@@ -335,6 +310,8 @@ int vmx_cpu_on(void)
 		return -EBUSY;
 	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &fc) || !(fc & FC_LOCKED) || !(fc & FC_VMX))
 		return -EBUSY;
+	*(u32 *)page_address(c->region) = vmx_has.revision;
+	INIT_LIST_HEAD(&c->vmcss);
 	cr4_set_bits_irqsoff(X86_CR4_VMXE);
 	if (vmxon(page_to_phys(c->region))) {
 		cr4_clear_bits_irqsoff(X86_CR4_VMXE);

@@ -9,10 +9,9 @@
  * and CR4 if they changed. Everything else waits behind one test: dirty registers
  * (vmx_flush), work before the entry (vmx->pre), interrupted deliveries.
  *
- * What an exit does to the host beside loading what the control structure says
- * (SDM 3, "Loading Host State"): GDTR's and IDTR's limits become 64 KiB, LDTR
- * null, TR's limit that of a TSS without I/O bitmap, DR7 400h, DEBUGCTL 0. All but
- * IDTR (its vectors end at 255 anyway) is mended when the section ends.
+ * What an exit does to the host beside loading what the control structure says (SDM 3,
+ * "Loading Host State") is mended when the section ends: segmentation
+ * (host/segments.h), DR7, which becomes 400h, and DEBUGCTL, which becomes 0.
  *
  * The preemption timer ends what does not exit by itself. An interrupt of the host
  * does so too, but Bochs (2.7) decides whether it will before it knows that it is in
@@ -22,12 +21,8 @@
  * Known hack: SPEC_CTRL is written in C around vmx_switch(). The one RET in
  * between is covered by what enter.S does to return predictions.
  */
-#include <linux/cpufeature.h>
-#include <asm/desc.h>
-#include <asm/fsgsbase.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
-#include <asm/segment.h>
 #include <asm/special_insns.h>
 #include <asm/tlbflush.h>
 
@@ -76,16 +71,6 @@ void vmx_unload_syscall(struct vmx_vcpu *vmx)
 	vmx->syscall_live = false;
 }
 
-static u64 read_fs_base(void)
-{
-	u64 base;
-
-	if (static_cpu_has(X86_FEATURE_FSGSBASE))
-		return rdfsbase();
-	rdmsrl(MSR_FS_BASE, base);
-	return base;
-}
-
 /* A host selector must have neither RPL nor TI (SDM 3, "Checks on Host Segment..."). */
 static u16 host_sel(u16 sel)
 {
@@ -94,60 +79,17 @@ static u16 host_sel(u16 sel)
 
 static void save_host_segments(struct vmx_vcpu *vmx)
 {
-	typeof(vmx->host_sel) sel;
-	u64 base = read_fs_base();
+	u64 sel = vmx->host_segs.all, base = vmx->host_segs.fs_base;
 
-	savesegment(ds, sel.ds);
-	savesegment(es, sel.es);
-	savesegment(fs, sel.fs);
-	savesegment(gs, sel.gs);
-	store_ldt(vmx->host_ldt);
-	if (unlikely(sel.all != vmx->host_sel.all)) {
-		vmx->host_sel.all = sel.all;
-		vmwrite(VMCS_HOST_DS_SEL, host_sel(sel.ds));
-		vmwrite(VMCS_HOST_ES_SEL, host_sel(sel.es));
-		vmwrite(VMCS_HOST_FS_SEL, host_sel(sel.fs));
-		vmwrite(VMCS_HOST_GS_SEL, host_sel(sel.gs));
+	mezz_host_get_segs(&vmx->host_segs);
+	if (unlikely(sel != vmx->host_segs.all)) {
+		vmwrite(VMCS_HOST_DS_SEL, host_sel(vmx->host_segs.ds));
+		vmwrite(VMCS_HOST_ES_SEL, host_sel(vmx->host_segs.es));
+		vmwrite(VMCS_HOST_FS_SEL, host_sel(vmx->host_segs.fs));
+		vmwrite(VMCS_HOST_GS_SEL, host_sel(vmx->host_segs.gs));
 	}
-	if (base != vmx->host_fs_base) {
-		vmx->host_fs_base = base;
-		vmwrite(VMCS_HOST_FS_BASE, base);
-	}
-}
-
-/*
- * The thread may use ports: it needs the bitmap behind its TSS back. Apart from the other
- * half of invalidate_tss_limit(), so that only this one pays for a stack protector.
- */
-static noinline void reload_tss(void)
-{
-	invalidate_tss_limit();
-}
-
-static noinline void restore_selectors(struct vmx_vcpu *vmx)
-{
-	loadsegment(ds, vmx->host_sel.ds);
-	loadsegment(es, vmx->host_sel.es);
-	if (vmx->host_sel.fs) {
-		loadsegment(fs, vmx->host_sel.fs);
-		wrmsrl(MSR_FS_BASE, vmx->host_fs_base);
-	}
-	if (vmx->host_sel.gs)
-		load_gs_index(vmx->host_sel.gs);
-}
-
-/* Before KERNEL_GS_BASE is the host's again: loading GS spoils it. */
-static void restore_host_segments(struct vmx_vcpu *vmx)
-{
-	native_load_gdt(&this_cpu_ptr(&vmx_cpu)->gdt);
-	if (unlikely(test_thread_flag(TIF_IO_BITMAP)))
-		reload_tss();
-	else
-		this_cpu_write(__tss_limit_invalid, true);
-	if (unlikely(vmx->host_ldt))
-		asm volatile("lldt %w0" : : "q" (vmx->host_ldt));
-	if (unlikely(vmx->host_sel.all))
-		restore_selectors(vmx);
+	if (base != vmx->host_segs.fs_base)
+		vmwrite(VMCS_HOST_FS_BASE, vmx->host_segs.fs_base);
 }
 
 void vmx_load(struct mezz_vcpu *v)
@@ -186,7 +128,7 @@ void vmx_unload(struct mezz_vcpu *v)
 	if (vmx->syscall_live)
 		vmx_unload_syscall(vmx);
 	vmx->kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
-	restore_host_segments(vmx);
+	mezz_host_put_segs(&vmx->host_segs, &this_cpu_ptr(&vmx_cpu)->tables);
 	native_wrmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
 	if (unlikely(vmx->host_debugctl))
 		wrmsrl(MSR_IA32_DEBUGCTLMSR, vmx->host_debugctl);

@@ -21,11 +21,11 @@
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/stddef.h>
-#include <asm/desc_defs.h>
 #include <asm/io.h>
 #include <asm/processor-flags.h>
 #include "../cpu/lazy.h"
 #include "../cpu/msr_map.h"
+#include "../host/segments.h"
 #include "../vcpu.h"
 #include "check/check.h"
 #include "vmcs.h"
@@ -78,8 +78,7 @@ struct vmx_vcpu;
  * @region: what VMXON wants
  * @vmcss: control structures that this CPU may hold (vmx_vcpu.link)
  * @current_vmcs: whose VMPTRLD was the last, or NULL
- * @gdt: the host's GDTR
- * @tr_base: the host's TSS
+ * @tables: the host's
  * @gs_base: per-CPU area
  * @sysenter_esp: the host's
  * @syscall: the host's MSRs
@@ -89,8 +88,7 @@ struct vmx_cpu {
 	struct page *region;
 	struct list_head vmcss;
 	struct vmx_vcpu *current_vmcs;
-	struct desc_ptr gdt;
-	u64 tr_base;
+	struct mezz_host_tables tables;
 	u64 gs_base;
 	u64 sysenter_esp;
 	u64 syscall[VMX_NR_SYSCALL];
@@ -167,14 +165,8 @@ struct vmx_vcpu {
 	u64 cstar;			/* never used: SYSCALL is for 64-bit mode only */
 	u64 kernel_gs_base;
 	/* the host's, sampled when the section began */
-	u64 host_kernel_gs_base, host_fs_base, host_debugctl;
-	union {
-		struct {
-			u16 ds, es, fs, gs;
-		};
-		u64 all;
-	} host_sel;			/* as the control structure has it, RPL and all */
-	u16 host_ldt;
+	u64 host_kernel_gs_base, host_debugctl;
+	struct mezz_host_segs host_segs;
 	struct page *msr_bitmap;	/* own one, NULL: the shared one */
 };
 
@@ -240,6 +232,8 @@ void vmx_set_root(struct mezz_vcpu *v, u64 root);
 void vmx_flush_tlb(struct mezz_vcpu *v);
 void vmx_flush_memory(struct mezz_vcpu *v);
 void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
+
+/* check/dump.c */
 void vmx_dump(struct mezz_vcpu *v);
 
 /* limited.c */
