@@ -41,7 +41,7 @@ struct mezz_engine mezz_test_engine = {
 const struct mezz_engine *mezz_engine = &mezz_test_engine;
 struct mezz_host mezz_host = { .pt_levels = 4, .max_page_level = 3 };
 
-/* --- vm.c, vcpu.c, event.c --- */
+/* --- vm.c, vcpu.c --- */
 
 void mezz_synchronize(struct mezz_vm *vm)
 {
@@ -56,11 +56,6 @@ void mezz_flush_all(struct mezz_vm *vm)
 void mezz_kick(struct mezz_vcpu *v)
 {
 	machine_of(v->vm)->kicks++;
-}
-
-void mezz_nmi(struct mezz_vcpu *v)
-{
-	atomic_inc(&v->nmi_queued);
 }
 
 void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)
