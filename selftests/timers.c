@@ -365,6 +365,91 @@ TEST(tsc)
 	vcpu_run(v);
 }
 
+static volatile uint64_t tsc_seen;
+
+static void scaled_guest(uint64_t arg)
+{
+	uint64_t when;
+
+	(void)arg;
+	for (uint32_t i = 1; i <= 2; i++) {
+		tsc_seen = g_rdtsc();
+		g_sync(i);
+	}
+	/* What the local APIC's timer counts is this TSC, too. */
+	prepare();
+	g_apic_write(APIC_LVTT, 0x40 | TSC_DEADLINE);
+	when = g_rdtsc() + tsc_per_ms * 20;
+	tsc_seen = g_rdtsc();
+	g_sync(3);
+	g_wrmsr(MSR_TSC_DEADLINE, when);
+	g_sti_hlt_cli();
+	G_CHECK(g_rdtsc() >= when);
+	G_CHECK_EQ(g_rdmsr(MSR_TSC_DEADLINE), 0);
+	tsc_seen = g_rdtsc();
+	g_sync(4);
+}
+
+/* Runs to sync @n. The host's TSC was between *before and *after when the guest read its own. */
+static uint64_t read_both(struct vcpu *v, uint32_t n, uint64_t *before, uint64_t *after)
+{
+	*before = g_rdtsc();
+	CHECK_EQ(vcpu_run_sync(v), n);
+	*after = g_rdtsc();
+	return tsc_seen;
+}
+
+/* A guest's TSC runs at @num/@den of the host's rate, to a part in a thousand. */
+static void scaled(unsigned int num, unsigned int den)
+{
+	struct vcpu *v = with_tsc(VM_IRQCHIP, scaled_guest, 0);
+	struct kvm_cpuid2 *c = cpuid_copy();
+	uint64_t b[4], a[4], t[4], least, most;
+	uint64_t khz = tsc_per_ms * num / den;
+
+	cpuid_find(c, 1, 0)->ecx |= 1 << 24;
+	vcpu_set_cpuid(v, c);
+	CHECK_OK(ioctl(v->fd, KVM_SET_TSC_KHZ, khz));
+	CHECK_EQ(ioctl(v->fd, KVM_GET_TSC_KHZ, 0), khz);
+	tsc_per_ms = khz;
+	t[0] = read_both(v, 1, &b[0], &a[0]);
+	sleep_ms(30);
+	t[1] = read_both(v, 2, &b[1], &a[1]);
+	for (unsigned int i = 0; i < 2; i++) {
+		least = (b[1] - a[0]) * num / den;
+		most = (a[1] - b[0]) * num / den;
+		CHECK(t[1] - t[0] >= least - least / 1000 && t[1] - t[0] <= most + most / 1000,
+		      "%u/%u: %llu ticks, between %llu and %llu would be right", num, den,
+		      (unsigned long long)(t[1] - t[0]), (unsigned long long)least,
+		      (unsigned long long)most);
+		/* Once more, as user space reads it. */
+		b[1] = g_rdtsc();
+		t[1] = vcpu_get_msr(v, MSR_TSC);
+		a[1] = g_rdtsc();
+	}
+	t[2] = read_both(v, 3, &b[2], &a[2]);
+	t[3] = read_both(v, 4, &b[3], &a[3]);
+	/* The deadline was 20 ms away, in the host's time as well. */
+	CHECK(t[3] - t[2] >= khz * 19, "%llu ticks", (unsigned long long)(t[3] - t[2]));
+	CHECK((a[3] - b[2]) * num / den >= khz * 19 && (b[3] - a[2]) * num / den < khz * 2000,
+	      "%u/%u: the timer took %llu ticks of the host", num, den,
+	      (unsigned long long)(a[3] - b[2]));
+	/* A TSC that is set goes on from there. */
+	CHECK_EQ(vcpu_set_msr(v, MSR_TSC, 1ull << 50), 1);
+	b[0] = vcpu_get_msr(v, MSR_TSC);
+	CHECK(b[0] >= 1ull << 50 && b[0] < (1ull << 50) + khz * 2000, "the TSC is %#llx",
+	      (unsigned long long)b[0]);
+}
+
+TEST(tsc_scaling)
+{
+	if (dev_cap(KVM_CAP_TSC_CONTROL) <= 0)
+		test_skip("the CPU does not scale its TSC");
+	scaled(1, 2);
+	scaled(3, 1);
+	scaled(99, 100);
+}
+
 /* --- clocks --- */
 
 TEST(vm_clock)
