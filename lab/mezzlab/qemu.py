@@ -34,7 +34,7 @@ PORTS = ['ctl', 'log', 'out', 'err']
 # clock's own, and not the HPET's polling 64 times a second.
 CMDLINE = 'console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off ' \
           'watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60 hpet=disable'
-# Debug kernels know no ACPI, so no other clock to compare that of the CPUs with.
+# Debug kernels have few clocks to compare that of the CPUs with, and busy boxes.
 DEBUG_CMDLINE = 'tsc=reliable'
 
 
