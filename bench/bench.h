@@ -73,6 +73,7 @@ struct result measure_fault(void);
 /* irq.c */
 struct result measure_self_ipi(void);
 struct result measure_deadline(void);
+struct result measure_deadline_ahead(void);
 
 /* objects.c */
 struct result measure_create_vm(void);

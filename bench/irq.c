@@ -45,6 +45,20 @@ static void deadline(void)
 	asm volatile("nop; nop");
 }
 
+/* How far away it is when the guest goes on with its work, in ticks. */
+#define AHEAD 5000
+
+/* Ticks from here until it was taken, without those that were the guest's own. */
+static uint64_t deadline_ahead(void)
+{
+	uint64_t start = g_rdtsc(), spins = 0;
+	uint32_t before = taken;
+
+	g_wrmsr(MSR_TSC_DEADLINE, start + AHEAD);
+	asm volatile("1: inc %0; cmp %1, %2; je 1b" : "+r"(spins) : "m"(taken), "r"(before));
+	return g_rdtsc() - start - 3 * spins;
+}
+
 /* As GUEST_LOOP, but a reading in which an interrupt came late does not count. */
 static inline __attribute__((always_inline)) void loop(void (*operation)(void))
 {
@@ -76,6 +90,21 @@ static void guest_deadline(uint64_t arg)
 	loop(deadline);
 }
 
+static void guest_deadline_ahead(uint64_t arg)
+{
+	(void)arg;
+	g_x2apic_enable();
+	g_wrmsr(MSR_X2APIC(APIC_LVTT), LVTT_TSC_DEADLINE | VECTOR);
+	g_sti();
+	for (unsigned int rep = 0; rep < REPS; rep++) {
+		uint64_t sum = 0;
+
+		for (unsigned int i = 0; i < OPS; i++)
+			sum += deadline_ahead();
+		bench_record(sum);
+	}
+}
+
 static struct result measure_irq(void (*guest)(uint64_t))
 {
 	struct vm *vm = vm_new(VM_IRQCHIP);
@@ -101,4 +130,9 @@ struct result measure_self_ipi(void)
 struct result measure_deadline(void)
 {
 	return measure_irq(guest_deadline);
+}
+
+struct result measure_deadline_ahead(void)
+{
+	return measure_irq(guest_deadline_ahead);
 }

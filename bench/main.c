@@ -33,6 +33,7 @@ static const struct row {
 	{ "second-stage fault, 4K", "instructions", measure_fault },
 	{ "x2APIC self-IPI, taken", "instructions", measure_self_ipi },
 	{ "TSC-deadline timer, taken", "instructions", measure_deadline },
+	{ "the same, due later", "instructions", measure_deadline_ahead },
 	{ "KVM_CREATE_VM", "instructions", measure_create_vm },
 	{ "KVM_CREATE_VCPU", "instructions", measure_create_vcpu },
 	{ "memory of an idle VM", "bytes", measure_memory },

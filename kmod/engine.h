@@ -233,6 +233,11 @@ struct mezz_engine {
 	void (*update_spec)(struct mezz_vcpu *v);
 	/* [S] v->tsc_offset or v->tsc_ratio changed. */
 	void (*update_tsc)(struct mezz_vcpu *v);
+	/*
+	 * [A] Optional: end the guest when the host's TSC is @tsc, again and again until
+	 * told otherwise, and say mezz_lapic_timer_expired(); 0: no more. True: it will.
+	 */
+	bool (*set_timer)(struct mezz_vcpu *v, u64 tsc);
 
 	/* [A] Drop all translations of this vCPU's linear addresses on this CPU. */
 	void (*flush_tlb)(struct mezz_vcpu *v);

@@ -256,6 +256,7 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 			return MEZZ_RESUME;
 		}
 		mezz_pv_preempted(v);
+		mezz_lapic_timer_sleeps(v);
 		mezz_read_unlock(v->vm, *idx);
 		block(v);
 		*idx = mezz_read_lock(v->vm);

@@ -92,6 +92,10 @@ void mezz_lapic_eoi(struct mezz_vcpu *v);
 void mezz_lapic_withdraw_pv_eoi(struct mezz_vcpu *v);
 /* The guest's TSC offset or ratio changed: re-arm the deadline timer. */
 void mezz_lapic_tsc_changed(struct mezz_vcpu *v);
+/* The engine's timer (set_timer) ran out. [A] */
+void mezz_lapic_timer_expired(struct mezz_vcpu *v);
+/* The vCPU is about to sleep: an hrtimer has to wake it. [P] */
+void mezz_lapic_timer_sleeps(struct mezz_vcpu *v);
 /* Pending INIT/SIPI: called outside the section; may change v->mp. */
 void mezz_lapic_accept_events(struct mezz_vcpu *v);
 bool mezz_lapic_init_sipi_pending(struct mezz_vcpu *v);

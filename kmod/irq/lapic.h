@@ -76,7 +76,8 @@ struct mezz_lapic {
 	unsigned long isr[BITS_TO_LONGS(256)];
 
 	/* timer */
-	int fired;		/* the hrtimer ran */
+	int fired;		/* the hrtimer ran, or the engine's timer */
+	bool hw;		/* the engine ends the guest at the deadline: no hrtimer */
 	u32 divide;
 	u64 deadline;		/* IA32_TSC_DEADLINE, guest TSC; 0: disarmed */
 	u64 period;		/* ns of the count now running, 0: none */

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The local APIC's timer: one-shot, periodic and TSC-deadline, over an hrtimer.
+ * The local APIC's timer: one-shot, periodic and TSC-deadline, over an hrtimer; and
+ * TSC-deadline over the engine's timer, where it has one. That one ends the guest by
+ * itself, so it saves arming the host's timer and taking its interrupt, which is most of
+ * what a deadline costs. It counts in guest mode only: a vCPU that sleeps gets an
+ * hrtimer, one that is outside for another reason looks when it comes back.
  *
  * The hrtimer's callback runs in hard interrupt context and only says "fired".
  * The vCPU's own thread does the rest in lapic_timer_sync(): it delivers the
@@ -43,8 +47,16 @@ static bool is_periodic(struct mezz_lapic *l)
 	return (l->lvt[LVT_TIMER] & LVT_TIMER_MODE) == LVT_TIMER_PERIODIC;
 }
 
+static void disarm_hw(struct mezz_lapic *l)
+{
+	if (l->hw)
+		mezz_engine->set_timer(l->v, 0);
+	l->hw = false;
+}
+
 void lapic_timer_stop(struct mezz_lapic *l)
 {
+	disarm_hw(l);
 	hrtimer_cancel(&l->timer);
 	WRITE_ONCE(l->fired, 0);
 	l->expires = 0;
@@ -74,19 +86,34 @@ static u64 ticks_to_ns(struct mezz_lapic *l, u64 ticks)
 	return mul_u64_u64_shr(ticks, l->tsc_mult, 32) + 1;
 }
 
-/* Arm the hrtimer for what is left until the deadline. */
+/* The engine's timer is for a vCPU that runs, and counts the host's ticks. */
+static bool arm_hw(struct mezz_lapic *l)
+{
+	struct mezz_vcpu *v = l->v;
+
+	return v->atomic && mezz_engine->set_timer && !v->tsc_ratio &&
+	       mezz_engine->set_timer(v, l->deadline - v->tsc_offset);
+}
+
+/* Arm a timer for what is left until the deadline. */
 static void lapic_deadline_arm(struct mezz_lapic *l)
 {
 	u64 now = mezz_guest_tsc(l->v, rdtsc());
+	bool due = l->deadline <= now;
 
-	if (unlikely(l->deadline <= now)) {
-		if (hrtimer_is_queued(&l->timer))
-			hrtimer_try_to_cancel(&l->timer);
-		lapic_timer_fire_now(l);
+	if (!due && arm_hw(l))
+		l->hw = true;
+	else
+		disarm_hw(l);
+	if (!due && !l->hw) {
+		hrtimer_start(&l->timer, ns_to_ktime(ticks_to_ns(l, l->deadline - now)),
+			      HRTIMER_MODE_REL_PINNED_HARD);
 		return;
 	}
-	hrtimer_start(&l->timer, ns_to_ktime(ticks_to_ns(l, l->deadline - now)),
-		      HRTIMER_MODE_REL_PINNED_HARD);
+	if (hrtimer_is_queued(&l->timer))
+		hrtimer_try_to_cancel(&l->timer);
+	if (due)
+		lapic_timer_fire_now(l);
 }
 
 void mezz_lapic_set_tscdeadline(struct mezz_vcpu *v, u64 tsc)
@@ -97,10 +124,12 @@ void mezz_lapic_set_tscdeadline(struct mezz_vcpu *v, u64 tsc)
 		return;
 	l->deadline = tsc;
 	WRITE_ONCE(l->fired, 0);
-	if (tsc)
+	if (tsc) {
 		lapic_deadline_arm(l);
-	else
+	} else {
+		disarm_hw(l);
 		hrtimer_try_to_cancel(&l->timer);
+	}
 }
 
 u64 mezz_lapic_get_tscdeadline(struct mezz_vcpu *v)
@@ -109,9 +138,20 @@ u64 mezz_lapic_get_tscdeadline(struct mezz_vcpu *v)
 
 	if (!l || !is_deadline(l) || !l->hw_enabled)
 		return 0;
-	if (READ_ONCE(l->fired))
+	if (READ_ONCE(l->fired) || l->hw)
 		lapic_timer_sync(l);
 	return l->deadline;
+}
+
+void mezz_lapic_timer_expired(struct mezz_vcpu *v)
+{
+	lapic_timer_fire_now(v->lapic);
+}
+
+void mezz_lapic_timer_sleeps(struct mezz_vcpu *v)
+{
+	if (v->lapic && v->lapic->hw)
+		lapic_deadline_arm(v->lapic);
 }
 
 void mezz_lapic_tsc_changed(struct mezz_vcpu *v)
@@ -251,6 +291,7 @@ static void lapic_deadline_sync(struct mezz_lapic *l)
 	now = mezz_guest_tsc(l->v, rdtsc());
 	if (unlikely(now < l->deadline) && !lapic_deadline_early(l, l->deadline - now))
 		return;
+	disarm_hw(l);
 	l->deadline = 0;
 	lapic_local(l, LVT_TIMER);
 }
@@ -277,6 +318,7 @@ void lapic_timer_sync(struct mezz_lapic *l)
 
 void lapic_timer_restore(struct mezz_lapic *l, u32 count)
 {
+	disarm_hw(l);
 	hrtimer_cancel(&l->timer);
 	WRITE_ONCE(l->fired, 0);
 	l->expires = 0;

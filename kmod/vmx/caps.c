@@ -198,7 +198,8 @@ static const char *probe_ept(struct mezz_host *host)
 static void probe_host(struct mezz_host *host)
 {
 	/* It counts at the rate of one of the TSC's bits: SDM 3, "Miscellaneous Data". */
-	vmx_has.timer = ((u64)tsc_khz * VMX_SLICE_MS >> (vmx_has.caps.misc & 0x1f)) + 1;
+	vmx_has.timer_shift = vmx_has.caps.misc & 0x1f;
+	vmx_has.timer = ((u64)tsc_khz * VMX_SLICE_MS >> vmx_has.timer_shift) + 1;
 	vmx_has.limited = !(vmx_has.exec2 & EXEC2_UNRESTRICTED);
 	vmx_has.cr0_fixed = vmx_has.caps.cr0_fixed0;
 	/* Unrestricted guests may have these two as they like. */
@@ -405,6 +406,7 @@ const struct mezz_engine mezz_vmx_engine = {
 	.update_debug = vmx_update_debug,
 	.own_dr = vmx_own_dr,
 	.update_tsc = vmx_update_tsc,
+	.set_timer = vmx_set_timer,
 	.flush_tlb = vmx_flush_tlb,
 	.flush_memory = vmx_flush_memory,
 	.set_root = vmx_set_root,

@@ -7,8 +7,10 @@
  * host's handler is called by hand. NMIs are blocked after the exit, as after
  * delivery, until the handler's IRET.
  */
+#include <asm/msr.h>
 #include <asm/trapnr.h>
 
+#include "../irq/irq.h"
 #include "vmx.h"
 
 /* DR6 bits that are set when inactive. */
@@ -95,6 +97,17 @@ static int exit_intr(struct mezz_vcpu *v)
 	return mezz_exit_host_irq(v);
 }
 
+/* The guest has run for long enough, or its own timer is due. */
+static int exit_timer(struct mezz_vcpu *v)
+{
+	u64 tsc = to_vmx(v)->timer_tsc;
+
+	if (!tsc || rdtsc() < tsc)
+		return exit_intr(v);
+	mezz_lapic_timer_expired(v);
+	return MEZZ_RESUME;
+}
+
 static int exit_intr_window(struct mezz_vcpu *v)
 {
 	vmx_set_exec(to_vmx(v), EXEC_INTR_WINDOW, false);
@@ -150,7 +163,7 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 	[VMX_MONITOR] = MEZZ_EXIT(mezz_exit_monitor, "monitor", other_exits),
 	[VMX_MWAIT] = MEZZ_EXIT(mezz_exit_mwait, "mwait", other_exits),
 
-	[VMX_TIMER] = MEZZ_EXIT(exit_intr, "slice", irq_exits),
+	[VMX_TIMER] = MEZZ_EXIT(exit_timer, "timer", irq_exits),
 
 	[VMX_EPT_VIOLATION] = MEZZ_EXIT(exit_ept, "fault", fault_exits),
 	[VMX_EPT_MISCONFIG] = MEZZ_SLOW_EXIT(mezz_exit_unknown, "ept-misconfig", other_exits),

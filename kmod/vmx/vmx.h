@@ -51,6 +51,7 @@
  * @eptp: bits of the EPT pointer beside the address
  * @limited: no unrestricted guest: limited.c
  * @timer: what the preemption timer counts down from: VMX_SLICE_MS of guest time
+ * @timer_shift: it counts once in 2^n ticks of the TSC
  * @invept_type: the narrowest type of INVEPT
  * @invvpid_type: the narrowest type of INVVPID that drops all of a VPID
  */
@@ -62,7 +63,7 @@ struct vmx_features {
 	u64 eptp;
 	u32 timer;
 	bool limited;
-	u8 invept_type, invvpid_type;
+	u8 invept_type, invvpid_type, timer_shift;
 	bool l1d_flush;		/* the host wants L1D flushed before entries (L1TF) */
 };
 
@@ -156,6 +157,7 @@ struct vmx_vcpu {
 	bool step_tf;			/* TF in the control structure is not the guest's */
 	bool pdpte_ready;		/* pdpte[] is for the next entry */
 	u32 tpr_threshold;
+	u64 timer_tsc;			/* the guest ends when the host's TSC is there; 0: never */
 	u64 eptp;
 	u64 cr0_shadow, cr4_shadow, cr4_owned;
 	u64 flat_cr3;
@@ -253,6 +255,7 @@ int vmx_enter(struct mezz_vcpu *v);
 /* The guest's SYSCALL MSRs are needed in the CPU, or no more. [A] */
 void vmx_load_syscall(struct vmx_vcpu *vmx);
 void vmx_unload_syscall(struct vmx_vcpu *vmx);
+bool vmx_set_timer(struct mezz_vcpu *v, u64 tsc);
 
 /* state.c */
 void vmx_fetch(struct mezz_vcpu *v, unsigned int what);
