@@ -233,7 +233,7 @@ void mezz_cpus_exit(void)
 	cpuhp_remove_state_nocalls(cpus_hp_state);
 }
 
-int mezz_cpu_pages_alloc(struct page * __percpu *pages)
+int mezz_cpu_pages_alloc(void __percpu *pages)
 {
 	struct page *page;
 	int cpu;
@@ -242,19 +242,21 @@ int mezz_cpu_pages_alloc(struct page * __percpu *pages)
 		page = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
 		if (!page)
 			return -ENOMEM;
-		*per_cpu_ptr(pages, cpu) = page;
+		*(struct page **)per_cpu_ptr(pages, cpu) = page;
 	}
 	return 0;
 }
 
-void mezz_cpu_pages_free(struct page * __percpu *pages)
+void mezz_cpu_pages_free(void __percpu *pages)
 {
+	struct page **page;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		if (*per_cpu_ptr(pages, cpu))
-			__free_page(*per_cpu_ptr(pages, cpu));
-		*per_cpu_ptr(pages, cpu) = NULL;
+		page = per_cpu_ptr(pages, cpu);
+		if (*page)
+			__free_page(*page);
+		*page = NULL;
 	}
 }
 

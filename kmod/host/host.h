@@ -52,13 +52,13 @@ void mezz_kick_cpu(int cpu);
 
 /**
  * mezz_cpu_pages_alloc() - a zeroed page for each CPU that there can be, on its node
- * @pages: member of a per-CPU variable, NULL on all of them
+ * @pages: a per-CPU struct page *, NULL on all of them
  * Context: may sleep.
  * Return: 0 or -ENOMEM; then, too, mezz_cpu_pages_free() has to follow
  */
-int mezz_cpu_pages_alloc(struct page * __percpu *pages);
+int mezz_cpu_pages_alloc(void __percpu *pages);
 /* Also of those that were not allocated. */
-void mezz_cpu_pages_free(struct page * __percpu *pages);
+void mezz_cpu_pages_free(void __percpu *pages);
 
 /* --- eventfd: eventfd_signal(ctx, n) until 6.7, eventfd_signal(ctx) since --- */
 void mezz_eventfd_signal(struct eventfd_ctx *ctx);
