@@ -25,6 +25,7 @@ TROUBLE = re.compile(r'''
 # What init writes to the kernel's log when it starts. Complaints before that are
 # the kernel's about the emulated machine, and no driver of ours can cause them.
 BEGIN = 'mezz-init: begin'
+TEST = 'mezz-test: begin '
 
 
 def _copies(log):
@@ -41,6 +42,18 @@ def _reports(text):
 def trouble(log):
     """The lines of LOG (str) that are reports of trouble since the box was up."""
     return list(dict.fromkeys(line for copy in _copies(log) for line in _reports(copy)))
+
+
+def by_test(log):
+    """The same by the test that ran: a dictionary. Whoever runs tests writes "mezz-test: begin NAME" to
+    the kernel's log. Trouble between tests is the previous one's; before the first, None's."""
+    current, accused, troubles = None, {}, set(trouble(log))
+    for line in log.splitlines():
+        if TEST in line:
+            current = line.split(TEST)[1].strip()
+        elif line in troubles:
+            accused.setdefault(current, []).append(line)
+    return accused
 
 
 def worth_showing(log):
