@@ -122,6 +122,9 @@ long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 	case KVM_CAP_SPLIT_IRQCHIP:
 		r = vm->nr_vcpus ? -EEXIST : mezz_irq_enable_split(vm, cap.args[0]);
 		break;
+	case KVM_CAP_X2APIC_API:
+		r = mezz_irq_enable_x2apic_api(vm, cap.args[0]);
+		break;
 	default:
 		r = -EINVAL;
 	}

@@ -29,7 +29,7 @@
 #include "mmu/mmu.h"
 
 #define MEZZ_MAX_VCPUS	64
-#define MEZZ_MAX_VCPU_ID 256	/* xAPIC IDs, exclusive */
+#define MEZZ_MAX_VCPU_ID 4096	/* exclusive; those from 255 on are for x2APICs */
 
 struct mezz_irq_vm;
 struct mezz_msr_filter;
@@ -79,6 +79,8 @@ struct mezz_vm {
 	u32 ring_size;			/* bytes of a vCPU's dirty ring, 0: dirty bitmaps */
 	u32 max_vcpu_id;		/* exclusive; KVM_CAP_MAX_VCPU_ID, 0: not set */
 	bool hide_platform_info;	/* KVM_CAP_MSR_PLATFORM_INFO disabled */
+	bool x2apic_ids;		/* KVM_X2APIC_API_USE_32BIT_IDS enabled */
+	bool x2apic_strict;		/* KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK enabled */
 	bool exception_payload;		/* KVM_CAP_EXCEPTION_PAYLOAD enabled */
 	bool triple_fault_event;	/* KVM_CAP_X86_TRIPLE_FAULT_EVENT enabled */
 	bool dead;			/* destroyed by an unrecoverable error */

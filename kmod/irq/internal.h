@@ -59,14 +59,14 @@ enum mezz_shorthand { MEZZ_SH_NONE, MEZZ_SH_SELF, MEZZ_SH_ALL, MEZZ_SH_OTHERS };
 
 /**
  * struct mezz_msg - an interrupt message, from an ICR, an RTE or an MSI
- * @dest: destination, 8 bits, or 32 when sent by an x2APIC
+ * @dest: destination, 8 bits, or 32 when sent by an x2APIC or with
+ *	KVM_X2APIC_API_USE_32BIT_IDS
  * @vector: interrupt vector
  * @mode: enum mezz_dm
  * @shorthand: enum mezz_shorthand
  * @logical: @dest is a logical destination
  * @level: level-triggered
  * @assert: clear only for the INIT level de-assert message
- * @ipi_x2apic: sent by an x2APIC: broadcast is 0xffffffff, not 0xff
  * @lowest: deliver to one of the destinations only
  */
 struct mezz_msg {
@@ -77,7 +77,6 @@ struct mezz_msg {
 	bool logical;
 	bool level;
 	bool assert;
-	bool ipi_x2apic;
 	bool lowest;
 };
 
@@ -86,16 +85,19 @@ struct mezz_msg {
  * Entries are index of the vCPU + 1, 0 is none. Written under map_lock, each
  * entry on its own, and read without a lock: a LAPIC whose address does not
  * change never disappears from the map.
- * @phys: by APIC ID
  * @flat: by bit of a flat logical destination
  * @cluster: by cluster and bit of an xAPIC cluster destination
  * @logical: enum mezz_logical_mode
+ * @phys: by APIC ID, whatever mode the LAPIC is in: one in xAPIC mode whose ID does
+ *	not fit is found by those who can name it
  */
 struct mezz_apic_map {
+	struct mezz_apic_logical {
+		u8 flat[8];
+		u8 cluster[16][4];
+		u8 logical;
+	} l;
 	u8 phys[MEZZ_MAX_VCPU_ID];
-	u8 flat[8];
-	u8 cluster[16][4];
-	u8 logical;
 };
 
 /* How a logical destination is looked up; SLOW asks every LAPIC. */
@@ -216,6 +218,8 @@ void mezz_routing_free(struct mezz_vm *vm);
 long mezz_routing_ioctl(struct mezz_vm *vm, unsigned long arg);
 long mezz_signal_msi(struct mezz_vm *vm, unsigned long arg);
 long mezz_irq_line(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
+/* KVM_X2APIC_API_USE_32BIT_IDS was enabled: MSI routes made before it have them, too. [P] */
+void mezz_routing_widen(struct mezz_vm *vm);
 /* Assert and release @gsi as user space's source: an edge. Any context but NMI. */
 void mezz_pulse_gsi(struct mezz_vm *vm, u32 gsi);
 /*

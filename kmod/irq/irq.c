@@ -13,6 +13,8 @@
 #include <linux/uaccess.h>
 #include "internal.h"
 
+#define X2APIC_API	(KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+
 /* Pairs with the release in create_chips() and mezz_irq_enable_split(). */
 static enum mezz_irqchip_mode irqchip_mode(struct mezz_vm *vm)
 {
@@ -134,6 +136,17 @@ int mezz_irq_enable_split(struct mezz_vm *vm, u64 pins)
 	return 0;
 }
 
+int mezz_irq_enable_x2apic_api(struct mezz_vm *vm, u64 flags)
+{
+	if (flags & ~(u64)X2APIC_API)
+		return -EINVAL;
+	if (flags & KVM_X2APIC_API_USE_32BIT_IDS)
+		mezz_routing_widen(vm);
+	if (flags & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+		WRITE_ONCE(vm->x2apic_strict, true);
+	return 0;
+}
+
 /* --- ioctls --- */
 
 static int get_chip(struct mezz_vm *vm, struct kvm_irqchip *chip)
@@ -239,6 +252,8 @@ long mezz_irq_cap(struct mezz_vm *vm, unsigned long cap)
 		return 1;
 	case KVM_CAP_IRQ_ROUTING:
 		return MEZZ_MAX_ROUTES;
+	case KVM_CAP_X2APIC_API:
+		return X2APIC_API;
 	case KVM_CAP_COALESCED_MMIO:
 		return KVM_COALESCED_MMIO_PAGE_OFFSET;
 	}

@@ -124,5 +124,7 @@ void mezz_lapic_published(struct mezz_vcpu *v);
 struct page *mezz_coalesced_page(struct mezz_vm *vm);
 /* KVM_CAP_SPLIT_IRQCHIP with @pins IOAPIC pins; vm->lock held. 0 or an errno. [P] */
 int mezz_irq_enable_split(struct mezz_vm *vm, u64 pins);
+/* KVM_CAP_X2APIC_API with KVM_X2APIC_API_* @flags, at any time. 0 or -EINVAL. [P] */
+int mezz_irq_enable_x2apic_api(struct mezz_vm *vm, u64 flags);
 
 #endif

@@ -3,8 +3,8 @@
  * Interrupt messages: from an ICR, an RTE or an MSI to the LAPICs addressed.
  *
  * A destination is looked up in the map of struct mezz_irq_vm, one load for a
- * single target. Only when the guest mixes addressing modes, or gives two
- * LAPICs one logical ID, is every LAPIC asked (lapic_matches).
+ * single target. Only for broadcasts, or when the guest mixes addressing modes or
+ * gives two LAPICs one logical ID, is every LAPIC asked (lapic_matches).
  *
  * Known hacks: lowest priority means "one of the targets, chosen by vector",
  * as on current chipsets, not by comparing priorities. SMI messages are lost:
@@ -29,7 +29,8 @@ static unsigned int lapic_logical_mode(struct mezz_lapic *l)
 }
 
 /* Enter @v into the logical maps. False when the map cannot express it. */
-static bool map_add_logical(struct mezz_apic_map *map, struct mezz_vcpu *v, unsigned int mode)
+static bool map_add_logical(struct mezz_apic_logical *map, struct mezz_vcpu *v,
+			    unsigned int mode)
 {
 	u8 ldr = READ_ONCE(v->lapic->ldr) >> 24;
 	u8 *slot;
@@ -49,7 +50,7 @@ static bool map_add_logical(struct mezz_apic_map *map, struct mezz_vcpu *v, unsi
 	return true;
 }
 
-static void map_build_logical(struct mezz_vm *vm, struct mezz_apic_map *map)
+static void map_build_logical(struct mezz_vm *vm, struct mezz_apic_logical *map)
 {
 	int mode = -1;
 	bool ok = true;
@@ -86,8 +87,8 @@ static void map_copy(u8 *to, const u8 *from, unsigned int n)
 void mezz_apic_map_update(struct mezz_vm *vm)
 {
 	struct mezz_irq_vm *irq = vm->irq;
-	struct mezz_apic_map *map = &irq->map;
-	struct mezz_apic_map new;
+	struct mezz_apic_logical *map = &irq->map.l;
+	struct mezz_apic_logical new;
 	unsigned long flags;
 
 	memset(new.flat, 0, sizeof(new.flat));
@@ -187,31 +188,45 @@ static bool lapic_matches_logical(struct mezz_lapic *l, u32 dest)
 	return (ldr >> 4) == (dest >> 4) && (ldr & dest & 0xf);
 }
 
+/* To all, for some LAPICs at least: each is asked. */
 static bool msg_is_broadcast(const struct mezz_msg *m)
 {
-	return m->dest == (m->ipi_x2apic ? X2APIC_ALL : XAPIC_ALL);
+	return m->dest == XAPIC_ALL || m->dest == X2APIC_ALL;
+}
+
+/*
+ * What is a broadcast to @l depends on its own mode. Devices have only 8 bits where there
+ * is no interrupt remapping, so theirs reaches x2APICs too, unless user space knows better.
+ */
+static bool lapic_takes_broadcast(struct mezz_lapic *l, struct mezz_vcpu *src, u32 dest)
+{
+	bool x2apic = READ_ONCE(l->x2apic);
+
+	if (dest == X2APIC_ALL)
+		return x2apic;
+	return !x2apic || (!src && !READ_ONCE(l->v->vm->x2apic_strict));
 }
 
 /* Does @m address @l? The slow way. */
-static bool lapic_matches(struct mezz_lapic *l, const struct mezz_msg *m)
+static bool lapic_matches(struct mezz_lapic *l, struct mezz_vcpu *src, const struct mezz_msg *m)
 {
 	if (!READ_ONCE(l->hw_enabled))
 		return false;
-	if (msg_is_broadcast(m))
+	if (msg_is_broadcast(m) && lapic_takes_broadcast(l, src, m->dest))
 		return true;
 	if (m->logical)
 		return lapic_matches_logical(l, m->dest);
 	return l->id == m->dest;
 }
 
-static u64 targets_slow(struct mezz_vm *vm, const struct mezz_msg *m)
+static u64 targets_slow(struct mezz_vm *vm, struct mezz_vcpu *src, const struct mezz_msg *m)
 {
 	struct mezz_vcpu *v;
 	u64 set = 0;
 	int i;
 
 	mezz_for_each_vcpu(i, v, vm)
-		if (v->lapic && lapic_matches(v->lapic, m))
+		if (v->lapic && lapic_matches(v->lapic, src, m))
 			set |= 1ull << i;
 	return set;
 }
@@ -231,17 +246,17 @@ static u64 targets_row(const u8 *row, unsigned int mask)
 	return set;
 }
 
-static u64 targets_logical(struct mezz_vm *vm, const struct mezz_msg *m)
+static u64 targets_logical(struct mezz_vm *vm, struct mezz_vcpu *src, const struct mezz_msg *m)
 {
 	struct mezz_apic_map *map = &vm->irq->map;
 	u32 dest = m->dest, cluster;
 
 	/* Pairs with the release in mezz_apic_map_update(). */
-	switch (smp_load_acquire(&map->logical)) {
+	switch (smp_load_acquire(&map->l.logical)) {
 	case MEZZ_LOGICAL_FLAT:
-		return dest > 0xff ? 0 : targets_row(map->flat, dest);
+		return dest > 0xff ? 0 : targets_row(map->l.flat, dest);
 	case MEZZ_LOGICAL_CLUSTER:
-		return dest > 0xff ? 0 : targets_row(map->cluster[dest >> 4], dest & 0xf);
+		return dest > 0xff ? 0 : targets_row(map->l.cluster[dest >> 4], dest & 0xf);
 	case MEZZ_LOGICAL_X2APIC:
 		cluster = dest >> 16;
 		if (cluster >= MEZZ_MAX_VCPU_ID / 16)
@@ -249,7 +264,7 @@ static u64 targets_logical(struct mezz_vm *vm, const struct mezz_msg *m)
 		cluster = array_index_nospec(cluster, MEZZ_MAX_VCPU_ID / 16);
 		return targets_row(&map->phys[cluster * 16], dest & 0xffff);
 	}
-	return targets_slow(vm, m);
+	return targets_slow(vm, src, m);
 }
 
 static u64 msg_targets(struct mezz_vm *vm, struct mezz_vcpu *src, const struct mezz_msg *m)
@@ -263,9 +278,9 @@ static u64 msg_targets(struct mezz_vm *vm, struct mezz_vcpu *src, const struct m
 	if (m->shorthand == MEZZ_SH_OTHERS)
 		return src ? all & ~(1ull << src->idx) : all;
 	if (msg_is_broadcast(m))
-		return all;
+		return targets_slow(vm, src, m);
 	if (m->logical)
-		return targets_logical(vm, m);
+		return targets_logical(vm, src, m);
 	l = lapic_by_id(vm, m->dest);
 	return l ? 1ull << l->v->idx : 0;
 }
@@ -346,7 +361,6 @@ void lapic_write_icr(struct mezz_lapic *l, u64 icr)
 		.logical = low & BIT(11),
 		.level = low & BIT(15),
 		.assert = low & BIT(14),
-		.ipi_x2apic = l->x2apic,
 		.lowest = ((low >> 8) & 7) == MEZZ_DM_LOWEST,
 	};
 

@@ -45,6 +45,8 @@ static void msg_physical(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mezz_msg_deliver(&m->vm, NULL, &msg), -1);
 	msg.dest = 300;
 	KUNIT_EXPECT_EQ(test, mezz_msg_deliver(&m->vm, NULL, &msg), -1);
+	msg.dest = MEZZ_MAX_VCPU_ID + 1;
+	KUNIT_EXPECT_EQ(test, mezz_msg_deliver(&m->vm, NULL, &msg), -1);
 	/* addressed, but switched off by software, or altogether */
 	msg.dest = 1;
 	mezz_machine_write(&m->v[1], MEZZ_TEST_APIC(0xf0), 0xff);
@@ -60,13 +62,13 @@ static void msg_flat(struct kunit *test)
 
 	for (i = 0; i < 4; i++)
 		set_ldr(m, i, BIT(i), ~0u);
-	KUNIT_EXPECT_EQ(test, m->vm.irq->map.logical, MEZZ_LOGICAL_FLAT);
+	KUNIT_EXPECT_EQ(test, m->vm.irq->map.l.logical, MEZZ_LOGICAL_FLAT);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x0a, true, false), 0xau);
 	KUNIT_EXPECT_EQ(test, sent(m, 0xf0, true, false), 0u);
 	KUNIT_EXPECT_EQ(test, sent(m, 0xff, true, false), 0xfu);
 	/* two with one ID: every LAPIC is asked */
 	set_ldr(m, 3, 2, ~0u);
-	KUNIT_EXPECT_EQ(test, m->vm.irq->map.logical, MEZZ_LOGICAL_SLOW);
+	KUNIT_EXPECT_EQ(test, m->vm.irq->map.l.logical, MEZZ_LOGICAL_SLOW);
 	KUNIT_EXPECT_EQ(test, sent(m, 2, true, false), 0xau);
 	/* several bits in one LDR */
 	set_ldr(m, 3, 0x30, ~0u);
@@ -80,13 +82,13 @@ static void msg_cluster(struct kunit *test)
 
 	for (i = 0; i < 4; i++)
 		set_ldr(m, i, (i / 2) << 4 | BIT(i % 2), 0);
-	KUNIT_EXPECT_EQ(test, m->vm.irq->map.logical, MEZZ_LOGICAL_CLUSTER);
+	KUNIT_EXPECT_EQ(test, m->vm.irq->map.l.logical, MEZZ_LOGICAL_CLUSTER);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x03, true, false), 3u);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x12, true, false), 8u);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x23, true, false), 0u);
 	/* one of them flat: both models at once */
 	set_ldr(m, 0, 0x10, ~0u);
-	KUNIT_EXPECT_EQ(test, m->vm.irq->map.logical, MEZZ_LOGICAL_SLOW);
+	KUNIT_EXPECT_EQ(test, m->vm.irq->map.l.logical, MEZZ_LOGICAL_SLOW);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x11, true, false), 5u);
 	KUNIT_EXPECT_EQ(test, sent(m, 0x02, true, false), 2u);
 }
@@ -99,7 +101,7 @@ static void msg_x2apic(struct kunit *test)
 
 	for (i = 0; i < 4; i++)
 		KUNIT_ASSERT_EQ(test, mezz_lapic_set_base(&m->v[i], 0xfee00c00, true), 0);
-	KUNIT_EXPECT_EQ(test, m->vm.irq->map.logical, MEZZ_LOGICAL_X2APIC);
+	KUNIT_EXPECT_EQ(test, m->vm.irq->map.l.logical, MEZZ_LOGICAL_X2APIC);
 	lapic_write_icr(l, 6ull << 32 | BIT(11) | BIT(14) | 0x40);
 	KUNIT_EXPECT_EQ(test, takers(m, 0x40), 6u);
 	lapic_write_icr(l, 0x10001ull << 32 | BIT(11) | BIT(14) | 0x40);
@@ -109,6 +111,47 @@ static void msg_x2apic(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, takers(m, 0x40), 0u);
 	lapic_write_icr(l, 0xffffffffull << 32 | BIT(14) | 0x40);
 	KUNIT_EXPECT_EQ(test, takers(m, 0x40), 0xfu);
+}
+
+static void msg_broadcast(struct kunit *test)
+{
+	struct mezz_machine *m = mezz_machine_new(test, 4, MEZZ_CHIP_FULL);
+
+	/* Two of either kind; what is all depends on who hears it. */
+	KUNIT_ASSERT_EQ(test, mezz_lapic_set_base(&m->v[2], 0xfee00c00, true), 0);
+	KUNIT_ASSERT_EQ(test, mezz_lapic_set_base(&m->v[3], 0xfee00c00, true), 0);
+	KUNIT_EXPECT_EQ(test, sent(m, 0xff, false, false), 0xfu);
+	KUNIT_EXPECT_EQ(test, sent(m, 0xffffffff, false, false), 0xcu);
+	lapic_write_icr(m->v[0].lapic, 0xffull << 56 | BIT(14) | 0x40);
+	KUNIT_EXPECT_EQ(test, takers(m, 0x40), 3u);
+	lapic_write_icr(m->v[2].lapic, 0xffffffffull << 32 | BIT(14) | 0x40);
+	KUNIT_EXPECT_EQ(test, takers(m, 0x40), 0xcu);
+	m->vm.x2apic_strict = true;
+	KUNIT_EXPECT_EQ(test, sent(m, 0xff, false, false), 3u);
+	/* Logically it is vCPUs 0 to 7 of the first cluster. */
+	KUNIT_EXPECT_EQ(test, sent(m, 0xff, true, false), 0xfu);
+	KUNIT_EXPECT_EQ(test, sent(m, 0x100ff, true, false), 0u);
+}
+
+/* An ID that does not fit into 8 bits, also while its owner is still in xAPIC mode. */
+static void msg_wide_id(struct kunit *test)
+{
+	struct mezz_machine *m = mezz_machine_new(test, 2, MEZZ_CHIP_FULL);
+	struct mezz_lapic *l = m->v[1].lapic;
+
+	l->id = 0x123;
+	m->v[1].id = 0x123;
+	m->vm.irq->map.phys[1] = 0;
+	mezz_lapic_published(&m->v[1]);
+	KUNIT_EXPECT_EQ(test, sent(m, 0x123, false, false), 2u);
+	KUNIT_EXPECT_EQ(test, sent(m, 0x23, false, false), 0u);
+	KUNIT_EXPECT_EQ(test, mezz_pv_send_ipi(&m->vm, 8, 0, 0x120, 0x40, true), 1l);
+	KUNIT_EXPECT_EQ(test, takers(m, 0x40), 2u);
+	KUNIT_ASSERT_EQ(test, mezz_lapic_set_base(&m->v[0], 0xfee00c00, true), 0);
+	KUNIT_ASSERT_EQ(test, mezz_lapic_set_base(&m->v[1], 0xfee00c00, true), 0);
+	KUNIT_EXPECT_EQ(test, l->ldr, 0x120008u);
+	KUNIT_EXPECT_EQ(test, sent(m, 0x120008, true, false), 2u);
+	KUNIT_EXPECT_EQ(test, sent(m, 0x12fff7, true, false), 0u);
 }
 
 static void msg_shorthands(struct kunit *test)
@@ -200,6 +243,8 @@ static struct kunit_case msg_cases[] = {
 	KUNIT_CASE(msg_flat),
 	KUNIT_CASE(msg_cluster),
 	KUNIT_CASE(msg_x2apic),
+	KUNIT_CASE(msg_broadcast),
+	KUNIT_CASE(msg_wide_id),
 	KUNIT_CASE(msg_shorthands),
 	KUNIT_CASE(msg_lowest),
 	KUNIT_CASE(msg_init_sipi),

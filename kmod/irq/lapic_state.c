@@ -2,8 +2,9 @@
 /*
  * Creation of a local APIC, and its state in the layout of KVM_GET_LAPIC.
  *
- * The layout is the xAPIC register page. In x2APIC mode the ID is shifted to
- * bits 24-31 (KVM_CAP_X2APIC_API is not offered), and the 64-bit ICR is split.
+ * The layout is the xAPIC register page. In x2APIC mode the 64-bit ICR is split, and
+ * the ID is shifted to bits 24-31 unless user space knows of 32-bit IDs
+ * (KVM_X2APIC_API_USE_32BIT_IDS).
  *
  * Known hacks: KVM_TPR_ACCESS_REPORTING and KVM_SET_VAPIC_ADDR are an
  * optimisation for guests without CR8 whose firmware patches them; both are
@@ -75,6 +76,11 @@ static void get_map(const struct kvm_lapic_state *s, u32 reg, unsigned long *map
 				   (u64)get_reg(s, reg + 2 * i + 1) << 32);
 }
 
+static bool wide_id(const struct mezz_lapic *l)
+{
+	return l->x2apic && READ_ONCE(l->v->vm->x2apic_ids);
+}
+
 /* SRCU read side held: the guest's PV EOI word may be looked at. */
 static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 {
@@ -91,7 +97,7 @@ static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 		if (lapic_read(l, plain[i], &val))
 			put_reg(s, plain[i], val);
 	}
-	put_reg(s, APR_ID, l->id << 24);
+	put_reg(s, APR_ID, wide_id(l) ? l->id : l->id << 24);
 	put_reg(s, APR_DFR, l->dfr);
 	put_reg(s, APR_ICR, l->icr);
 	put_reg(s, APR_ICR2, l->icr >> 32);
@@ -145,6 +151,10 @@ static long lapic_state_ioctl(struct mezz_lapic *l, bool set, void __user *arg)
 		s = memdup_user(arg, sizeof(*s));
 		if (IS_ERR(s))
 			return PTR_ERR(s);
+		if (wide_id(l) && get_reg(s, APR_ID) != l->id) {
+			kfree(s);
+			return -EINVAL;
+		}
 		idx = mezz_read_lock(vm);
 		lapic_set_state(l, s);
 		mezz_read_unlock(vm, idx);

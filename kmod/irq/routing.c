@@ -6,8 +6,9 @@
  * be, so that an interrupt costs one lookup and one delivery in any context.
  * KVM_SET_GSI_ROUTING replaces it as a whole.
  *
- * Known hacks: destination IDs have 8 bits (KVM_CAP_X2APIC_API is not offered).
- * Hyper-V and Xen routes are refused.
+ * Known hacks: Hyper-V and Xen routes are refused. An MSI route made before
+ * KVM_X2APIC_API_USE_32BIT_IDS whose upper address has bits below the ID ones is used
+ * without these; KVM would deliver nothing.
  *
  * Locking: writers hold slots_lock; readers the SRCU read side, also in hard
  * interrupts and in wake-ups of eventfds.
@@ -24,11 +25,13 @@
  * struct mezz_gsi - routes of one GSI
  * @to: bit n: pin[n] of chip n (KVM_IRQCHIP_*); or ROUTE_MSI alone
  * @pin: pin of each chip, counted from its own first
+ * @address_hi: of an MSI
  * @msg: the message of an MSI
  */
 struct mezz_gsi {
 	u8 to;
 	u8 pin[KVM_NR_IRQCHIPS];
+	u32 address_hi;
 	struct mezz_msg msg;
 };
 
@@ -40,11 +43,17 @@ struct mezz_routing {
 
 /* --- delivery --- */
 
-/* SDM 3, "Message Address Register Format", "Message Data Register Format". */
-static void msi_to_msg(u32 address, u32 data, struct mezz_msg *m)
+/* In the upper half of an MSI's address are bits 31-8 of the ID, and nothing else. */
+#define MSI_HI_ID	GENMASK(31, 8)
+
+/*
+ * SDM 3, "Message Address Register Format", "Message Data Register Format".
+ * @address_hi: bits 31-8 of the destination
+ */
+static void msi_to_msg(u32 address, u32 address_hi, u32 data, struct mezz_msg *m)
 {
 	*m = (struct mezz_msg) {
-		.dest = (address >> 12) & 0xff,
+		.dest = ((address >> 12) & 0xff) | address_hi,
 		.logical = address & BIT(2),
 		.vector = data,
 		.mode = (data >> 8) & 7,
@@ -53,6 +62,11 @@ static void msi_to_msg(u32 address, u32 data, struct mezz_msg *m)
 	};
 	/* The redirection hint asks for one of the destinations. */
 	m->lowest = m->mode == MEZZ_DM_LOWEST || (address & BIT(3));
+}
+
+static bool msi_is_valid(struct mezz_vm *vm, u32 address_hi)
+{
+	return !READ_ONCE(vm->x2apic_ids) || !(address_hi & ~MSI_HI_ID);
 }
 
 static int route_set(struct mezz_vm *vm, const struct mezz_gsi *g, unsigned int source, int level)
@@ -177,6 +191,18 @@ static int route_add_pin(struct mezz_routing *rt, u32 gsi, u32 chip, u32 pin)
 	return 0;
 }
 
+static int route_add_msi(struct mezz_vm *vm, struct mezz_gsi *g,
+			 const struct kvm_irq_routing_msi *msi)
+{
+	if (g->to || !msi_is_valid(vm, msi->address_hi))
+		return -EINVAL;
+	g->to = ROUTE_MSI;
+	g->address_hi = msi->address_hi;
+	/* The upper half counts from routing_widen() on. */
+	msi_to_msg(msi->address_lo, 0, msi->data, &g->msg);
+	return 0;
+}
+
 static int route_add(struct mezz_vm *vm, struct mezz_routing *rt,
 		     const struct kvm_irq_routing_entry *ue)
 {
@@ -189,11 +215,9 @@ static int route_add(struct mezz_vm *vm, struct mezz_routing *rt,
 		return route_add_pin(rt, i, ue->u.irqchip.irqchip, ue->u.irqchip.pin);
 	case KVM_IRQ_ROUTING_MSI:
 		/* The device ID means nothing here, but may be said. */
-		if ((ue->flags & ~KVM_MSI_VALID_DEVID) || rt->gsi[i].to)
+		if (ue->flags & ~KVM_MSI_VALID_DEVID)
 			return -EINVAL;
-		rt->gsi[i].to = ROUTE_MSI;
-		msi_to_msg(ue->u.msi.address_lo, ue->u.msi.data, &rt->gsi[i].msg);
-		return 0;
+		return route_add_msi(vm, &rt->gsi[i], &ue->u.msi);
 	}
 	return -EINVAL;
 }
@@ -223,6 +247,19 @@ static struct mezz_routing *routing_build(struct mezz_vm *vm,
 	return rt;
 }
 
+/* Destinations get the bits that have no place in 32 bits of address. slots_lock held. */
+static void routing_widen(struct mezz_routing *rt)
+{
+	unsigned int i;
+
+	for (i = 0; i < rt->n; i++) {
+		struct mezz_gsi *g = &rt->gsi[i];
+
+		if (g->to & ROUTE_MSI)
+			WRITE_ONCE(g->msg.dest, (g->msg.dest & 0xff) | (g->address_hi & MSI_HI_ID));
+	}
+}
+
 /* When it returns, nothing is delivered by the old table any more. */
 static void routing_replace(struct mezz_vm *vm, struct mezz_routing *new)
 {
@@ -230,6 +267,8 @@ static void routing_replace(struct mezz_vm *vm, struct mezz_routing *new)
 	struct mezz_routing *old;
 
 	mutex_lock(&vm->slots_lock);
+	if (vm->x2apic_ids)
+		routing_widen(new);
 	old = rcu_dereference_protected(irq->routing, lockdep_is_held(&vm->slots_lock));
 	rcu_assign_pointer(irq->routing, new);
 	if (mezz_irqchip_full(vm))
@@ -237,6 +276,18 @@ static void routing_replace(struct mezz_vm *vm, struct mezz_routing *new)
 	mutex_unlock(&vm->slots_lock);
 	mezz_synchronize(vm);
 	kvfree(old);
+}
+
+void mezz_routing_widen(struct mezz_vm *vm)
+{
+	struct mezz_routing *rt;
+
+	mutex_lock(&vm->slots_lock);
+	WRITE_ONCE(vm->x2apic_ids, true);
+	rt = rcu_dereference_protected(vm->irq->routing, lockdep_is_held(&vm->slots_lock));
+	if (rt)
+		routing_widen(rt);
+	mutex_unlock(&vm->slots_lock);
 }
 
 /* GSI n is pin n of the IOAPIC, and of the PICs where they have one. */
@@ -295,9 +346,11 @@ long mezz_signal_msi(struct mezz_vm *vm, unsigned long arg)
 
 	if (copy_from_user(&msi, (void __user *)arg, sizeof(msi)))
 		return -EFAULT;
-	if (!mezz_irqchip_any(vm) || (msi.flags & ~KVM_MSI_VALID_DEVID))
+	if (!mezz_irqchip_any(vm) || (msi.flags & ~KVM_MSI_VALID_DEVID) ||
+	    !msi_is_valid(vm, msi.address_hi))
 		return -EINVAL;
-	msi_to_msg(msi.address_lo, msi.data, &m);
+	msi_to_msg(msi.address_lo, READ_ONCE(vm->x2apic_ids) ? msi.address_hi & MSI_HI_ID : 0,
+		   msi.data, &m);
 	return mezz_msg_deliver(vm, NULL, &m);
 }
 

@@ -97,24 +97,57 @@ static void routing_msi(struct kunit *test)
 {
 	struct mezz_msg msg;
 
-	msi_to_msg(0xfee05000, 0x0041, &msg);
+	msi_to_msg(0xfee05000, 0, 0x0041, &msg);
 	KUNIT_EXPECT_EQ(test, msg.dest, 5u);
 	KUNIT_EXPECT_EQ(test, msg.vector, 0x41);
 	KUNIT_EXPECT_EQ(test, msg.mode, MEZZ_DM_FIXED);
 	KUNIT_EXPECT_FALSE(test, msg.logical || msg.level || msg.lowest);
 	KUNIT_EXPECT_TRUE(test, msg.assert);
-	msi_to_msg(0xfee0f00c, 0xc134, &msg);
+	msi_to_msg(0xfee0f00c, 0, 0xc134, &msg);
 	KUNIT_EXPECT_EQ(test, msg.dest, 0xfu);
 	KUNIT_EXPECT_EQ(test, msg.mode, MEZZ_DM_LOWEST);
 	KUNIT_EXPECT_TRUE(test, msg.logical && msg.level && msg.lowest);
 	/* trigger mode and level are bits of their own */
-	msi_to_msg(0xfee00000, 0x8034, &msg);
+	msi_to_msg(0xfee00000, 0, 0x8034, &msg);
 	KUNIT_EXPECT_TRUE(test, msg.level);
-	msi_to_msg(0xfee00000, 0x4034, &msg);
+	msi_to_msg(0xfee00000, 0, 0x4034, &msg);
 	KUNIT_EXPECT_FALSE(test, msg.level);
 	/* the redirection hint alone */
-	msi_to_msg(0xfee0f008, 0x34, &msg);
+	msi_to_msg(0xfee0f008, 0, 0x34, &msg);
 	KUNIT_EXPECT_TRUE(test, msg.lowest && !msg.logical);
+}
+
+static u32 dest_of(struct mezz_machine *m, u32 gsi)
+{
+	int idx = mezz_read_lock(&m->vm);
+	u32 dest = route_of(&m->vm, gsi)->msg.dest;
+
+	mezz_read_unlock(&m->vm, idx);
+	return dest;
+}
+
+static void routing_wide_ids(struct kunit *test)
+{
+	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_FULL);
+	struct kvm_irq_routing_entry e[2] = {
+		to_msi(100, 0xfee05000, 0x41),
+		to_pin(3, KVM_IRQCHIP_IOAPIC, 20),
+	};
+	struct mezz_msg msg;
+
+	msi_to_msg(0xfee2c000, 0x100, 0x41, &msg);
+	KUNIT_EXPECT_EQ(test, msg.dest, 300u);
+	/* As long as user space does not say that it is one, the upper half is none. */
+	e[0].u.msi.address_hi = 0x12345601;
+	install(test, m, e, 2);
+	KUNIT_EXPECT_EQ(test, dest_of(m, 100), 5u);
+	mezz_routing_widen(&m->vm);
+	KUNIT_EXPECT_EQ(test, dest_of(m, 100), 0x12345605u);
+	/* From now on what is no ID is refused. */
+	KUNIT_EXPECT_EQ(test, built(m, e, 2), (long)-EINVAL);
+	e[0].u.msi.address_hi = 0x700;
+	install(test, m, e, 2);
+	KUNIT_EXPECT_EQ(test, dest_of(m, 100), 0x705u);
 }
 
 static void routing_delivers(struct kunit *test)
@@ -175,6 +208,7 @@ static struct kunit_case routing_cases[] = {
 	KUNIT_CASE(routing_default_table),
 	KUNIT_CASE(routing_refuses),
 	KUNIT_CASE(routing_msi),
+	KUNIT_CASE(routing_wide_ids),
 	KUNIT_CASE(routing_delivers),
 	KUNIT_CASE(routing_sources),
 	KUNIT_CASE(routing_acknowledges),
