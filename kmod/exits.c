@@ -395,6 +395,7 @@ int mezz_exit_fault(struct mezz_vcpu *v, u64 gpa, u32 access)
 	trace_mezz_fault(v, gpa, access, r);
 	switch (r) {
 	case MEZZ_FAULT_FIXED:
+	case MEZZ_FAULT_LATER:
 		return MEZZ_RESUME;
 	case MEZZ_FAULT_AGAIN:
 		return MEZZ_SLOW;

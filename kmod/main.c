@@ -19,6 +19,7 @@
 #include "host/host.h"
 #include "host/work.h"
 #include "ops.h"
+#include "pv/pv.h"
 #include "vm.h"
 
 const struct mezz_engine *mezz_engine;
@@ -154,6 +155,9 @@ static int __init mezz_init(void)
 	r = mezz_cpu_setup();
 	if (r)
 		goto no_cpu;
+	r = mezz_pv_setup();
+	if (r)
+		goto no_pv;
 	r = register_devices();
 	if (r)
 		goto no_devices;
@@ -162,6 +166,8 @@ static int __init mezz_init(void)
 	return 0;
 
 no_devices:
+	mezz_pv_teardown();
+no_pv:
 	mezz_cpu_teardown();
 no_cpu:
 	mezz_cpus_exit();
@@ -177,6 +183,7 @@ static void __exit mezz_cleanup(void)
 	if (have_dev_kvm)
 		misc_deregister(&kvm_dev);
 	misc_deregister(&mezz_dev);
+	mezz_pv_teardown();
 	mezz_cpu_teardown();
 	mezz_cpus_exit();
 	mezz_engine->teardown();

@@ -212,6 +212,8 @@ static int slow_requests(struct mezz_vcpu *v)
 		mezz_pv_update_clock(v);
 	if (test_and_clear_bit(MEZZ_REQ_STEAL, &v->requests))
 		mezz_pv_update_steal(v);
+	if (test_and_clear_bit(MEZZ_REQ_APF_READY, &v->requests))
+		mezz_pv_apf_ready(v);
 	clear_bit(MEZZ_REQ_WAKE, &v->requests);
 	if (unlikely(v->debug_step)) {
 		v->debug_step = false;
@@ -233,6 +235,41 @@ static bool window_is_open(struct mezz_vcpu *v)
 	return v->run->request_interrupt_window && !mezz_irqchip_full(v->vm) && takes_irq(v);
 }
 
+/* Sleep until the vCPU has something to do. SRCU read side dropped and taken again. */
+static int doze(struct mezz_vcpu *v, int *idx)
+{
+	mezz_pv_preempted(v);
+	mezz_lapic_timer_sleeps(v);
+	mezz_read_unlock(v->vm, *idx);
+	block(v);
+	*idx = mezz_read_lock(v->vm);
+	mezz_request(v, MEZZ_REQ_EVENT);
+	/* Before STEAL, which is a reason not to sleep, is asked for. */
+	if (signal_pending(current) && !must_wake(v))
+		return intr_exit(v);
+	mezz_request(v, MEZZ_REQ_STEAL);
+	return SECTION_OVER;
+}
+
+/*
+ * The guest needs a page that is being fetched. It is halted as by HLT, so that its
+ * interrupts are taken meanwhile; but it executed none, and nobody else may see one.
+ */
+static int await_page(struct mezz_vcpu *v, int *idx)
+{
+	int r;
+
+	/* As for HLT: asked here, where the guest's memory may be looked at. */
+	if (mezz_has_wake_event(v)) {
+		mezz_request(v, MEZZ_REQ_EVENT);
+		return SECTION_OVER;
+	}
+	v->mp.mp_state = KVM_MP_STATE_HALTED;
+	r = doze(v, idx);
+	v->mp.mp_state = KVM_MP_STATE_RUNNABLE;
+	return r;
+}
+
 /*
  * Everything between two sections. MEZZ_RESUME: open the next section.
  * Called and returns with the SRCU read side held; drops it to sleep.
@@ -245,6 +282,8 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 		r = slow_requests(v);
 		if (r != MEZZ_RESUME)
 			return r;
+		if (unlikely(test_and_clear_bit(MEZZ_REQ_APF_HALT, &v->requests)))
+			return await_page(v, idx);
 	}
 	if (v->lapic && mezz_lapic_init_sipi_pending(v))
 		mezz_lapic_accept_events(v);
@@ -255,17 +294,7 @@ static int between_sections(struct mezz_vcpu *v, int *idx)
 			mezz_request(v, MEZZ_REQ_EVENT);
 			return MEZZ_RESUME;
 		}
-		mezz_pv_preempted(v);
-		mezz_lapic_timer_sleeps(v);
-		mezz_read_unlock(v->vm, *idx);
-		block(v);
-		*idx = mezz_read_lock(v->vm);
-		mezz_request(v, MEZZ_REQ_EVENT);
-		/* Before STEAL, which is a reason not to sleep, is asked for. */
-		if (signal_pending(current) && !must_wake(v))
-			return intr_exit(v);
-		mezz_request(v, MEZZ_REQ_STEAL);
-		return SECTION_OVER;
+		return doze(v, idx);
 	}
 	if (unlikely(v->run->request_interrupt_window) && window_is_open(v)) {
 		v->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;

@@ -102,7 +102,8 @@ TRACE_EVENT(mezz_fault,
 		  __entry->gpa, __entry->access,
 		  __print_symbolic(__entry->result, { MEZZ_FAULT_FIXED, "fixed" },
 				   { MEZZ_FAULT_MMIO, "mmio" }, { MEZZ_FAULT_AGAIN, "again" },
-				   { MEZZ_FAULT_BAD, "bad" }, { MEZZ_FAULT_SIGNAL, "signal" }))
+				   { MEZZ_FAULT_BAD, "bad" }, { MEZZ_FAULT_SIGNAL, "signal" },
+				   { MEZZ_FAULT_LATER, "later" }))
 );
 
 #endif

@@ -69,6 +69,8 @@ enum mezz_request {
 	MEZZ_REQ_WAKE,		/* leave the guest: mp_state or SIPI changed */
 	MEZZ_REQ_RING_FULL,	/* KVM_EXIT_DIRTY_RING_FULL, while it is */
 	MEZZ_REQ_MSR_FILTER,	/* intercept what the VM's new filter denies */
+	MEZZ_REQ_APF_READY,	/* tell the guest of pages that it waits for */
+	MEZZ_REQ_APF_HALT,	/* sleep until there is an interrupt, or such a page */
 	MEZZ_REQ_RELOAD_ROOT,	/* second-stage root was replaced */
 	MEZZ_REQ_DEAD,		/* the VM is broken or dying: KVM_RUN gives EIO */
 	MEZZ_NR_REQS

@@ -214,7 +214,7 @@ static noinline int get_rest(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 	if (is_mce(msr))
 		return mezz_mce_get(v, msr, data, host);
 	if (is_pv(msr)) {
-		r = mezz_pv_get_msr(v, msr, data, host);
+		r = mezz_pv_get_msr(v, msr, data);
 		return r == DONE ? DONE : FAULT;
 	}
 	r = get_engine(v, msr, data, host);

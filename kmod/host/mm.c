@@ -2,7 +2,8 @@
 /*
  * The host's memory manager. See mm.h.
  *
- * Drift covered here: FOLL_INTERRUPTIBLE exists since 6.2; since 6.6 a caller
+ * Drift covered here: get_user_pages_remote() wanted a list of VMAs until 6.5;
+ * FOLL_INTERRUPTIBLE exists since 6.2; since 6.6 a caller
  * that wants NUMA-hinting entries to be resolved must say so
  * (FOLL_HONOR_NUMA_FAULT), before that it was the default.
  *
@@ -102,6 +103,40 @@ struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva, boo
 	if ((pte_val(pte) & USABLE) != USABLE)
 		return none;
 	return found(ptep, pte_val(pte), 1, hva, write);
+}
+
+/* The page is not wanted, only that it is there. */
+static long populate_remote(struct mm_struct *mm, unsigned long hva, unsigned int flags,
+			    int *locked)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	return get_user_pages_remote(mm, hva, 1, flags, NULL, locked);
+#else
+	return get_user_pages_remote(mm, hva, 1, flags, NULL, NULL, locked);
+#endif
+}
+
+void mezz_host_fault_in_remote(struct mm_struct *mm, unsigned long hva, bool write)
+{
+	int locked = 1;
+
+	mmap_read_lock(mm);
+	populate_remote(mm, hva, write ? FOLL_WRITE : 0, &locked);
+	if (locked)
+		mmap_read_unlock(mm);
+}
+
+int mezz_host_fault_in_nowait(unsigned long hva, bool write)
+{
+	struct page *page;
+	long n = get_user_pages_unlocked(hva, 1, &page, FOLL_GUEST | FOLL_NOWAIT |
+					 (write ? FOLL_WRITE : 0));
+
+	if (n == 1) {
+		put_page(page);
+		return 0;
+	}
+	return n ? -EFAULT : -EAGAIN;
 }
 
 /* Device memory and the like: let its fault handler fill the page table. */

@@ -59,4 +59,23 @@ struct mezz_host_map mezz_host_walk(struct mm_struct *mm, unsigned long hva, boo
  */
 int mezz_host_fault_in(unsigned long hva, bool write);
 
+/**
+ * mezz_host_fault_in_nowait() - the same, unless something has to be waited for
+ * @hva: user virtual address
+ * @write: for writing: break COW
+ * Context: may sleep for locks and memory, not for I/O, nor for user space.
+ * Return: 0; -EAGAIN: would wait for the page; -EFAULT: ask mezz_host_fault_in()
+ */
+int mezz_host_fault_in_nowait(unsigned long hva, bool write);
+
+/**
+ * mezz_host_fault_in_remote() - make an address of another process accessible
+ * @mm: the process's memory, held (mmget)
+ * @hva: user virtual address
+ * @write: for writing
+ * Whether it succeeded shows when the page is used.
+ * Context: sleeps, on a userfaultfd for as long as that wants; no mmap_lock held.
+ */
+void mezz_host_fault_in_remote(struct mm_struct *mm, unsigned long hva, bool write);
+
 #endif

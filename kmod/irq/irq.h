@@ -90,6 +90,10 @@ void mezz_lapic_eoi(struct mezz_vcpu *v);
  * the word moves or goes away.
  */
 void mezz_lapic_withdraw_pv_eoi(struct mezz_vcpu *v);
+/* Does it take fixed interrupts: is it on, by IA32_APIC_BASE and by SVR? */
+bool mezz_lapic_enabled(struct mezz_vcpu *v);
+/* An edge-triggered interrupt from the module itself; its own thread, mutex held. */
+void mezz_lapic_self_irq(struct mezz_vcpu *v, u8 vector);
 /* The guest's TSC offset or ratio changed: re-arm the deadline timer. */
 void mezz_lapic_tsc_changed(struct mezz_vcpu *v);
 /* The engine's timer (set_timer) ran out. [A] */

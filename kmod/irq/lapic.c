@@ -237,6 +237,16 @@ void lapic_error(struct mezz_lapic *l, u32 bits)
 	lapic_local(l, LVT_ERROR);
 }
 
+bool mezz_lapic_enabled(struct mezz_vcpu *v)
+{
+	return v->lapic && v->lapic->enabled;
+}
+
+void mezz_lapic_self_irq(struct mezz_vcpu *v, u8 vector)
+{
+	lapic_accept(v->lapic, vector, false, true);
+}
+
 /* --- registers --- */
 
 /* 32 bits of a 256-bit map. */
@@ -346,8 +356,11 @@ static void lapic_write_svr(struct mezz_lapic *l, u32 val)
 		if (READ_ONCE(l->fired))
 			lapic_timer_sync(l);
 	}
-	if (l->enabled != was)
+	if (l->enabled != was) {
 		mezz_apic_map_update(l->v->vm);
+		/* What had to wait until it is on. */
+		mezz_request(l->v, MEZZ_REQ_APF_READY);
+	}
 	mezz_request(l->v, MEZZ_REQ_EVENT);
 }
 

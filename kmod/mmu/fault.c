@@ -7,7 +7,8 @@
  * host's table says cannot change its meaning before the entry is in ours,
  * because both happen under mmu.lock (mmu.h says why that is enough). Only
  * when the host has nothing usable there, or a table page is missing, is the
- * fault repeated where it may sleep.
+ * fault repeated where it may sleep; and before it sleeps for a page it looks whether
+ * the guest has something else to do (pv/apf.c).
  *
  * Execution is always permitted: the guest's own tables decide about it.
  */
@@ -16,6 +17,7 @@
 
 #include "host/mm.h"
 #include "mmu/table.h"
+#include "pv/pv.h"
 #include "vcpu.h"
 
 /* What try_map() says. */
@@ -108,8 +110,16 @@ out:
 	return r;
 }
 
-static enum mezz_fault fault_in(unsigned long hva, bool write)
+static enum mezz_fault fault_in(struct mezz_vcpu *v, u64 gfn, unsigned long hva, bool write)
 {
+	if (mezz_pv_apf_possible(v)) {
+		int r = mezz_host_fault_in_nowait(hva, write);
+
+		if (!r)
+			return MEZZ_FAULT_FIXED;
+		if (r == -EAGAIN && mezz_pv_apf_start(v, gfn, hva, write))
+			return MEZZ_FAULT_LATER;
+	}
 	switch (mezz_host_fault_in(hva, write)) {
 	case 0:
 		return MEZZ_FAULT_FIXED;
@@ -164,7 +174,7 @@ static enum mezz_fault slow_fault(struct mezz_vcpu *v, struct mezz_slot *slot, u
 		if (t == TRY_DONE || t == TRY_BUSY)
 			break;
 		if (t == TRY_NO_PAGE)
-			r = fault_in(mezz_slot_hva(slot, gfn), write);
+			r = fault_in(v, gfn, mezz_slot_hva(slot, gfn), write);
 		else if (t == TRY_BLOCKED)
 			unblock(vm, gfn);
 		else

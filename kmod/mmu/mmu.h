@@ -134,6 +134,7 @@ enum mezz_fault {
 	MEZZ_FAULT_AGAIN,	/* cannot be settled with IRQs off */
 	MEZZ_FAULT_BAD,		/* slot without usable memory behind it: -EFAULT */
 	MEZZ_FAULT_SIGNAL,	/* a signal is pending: -EINTR */
+	MEZZ_FAULT_LATER,	/* the page is on its way, and the guest can do something else */
 };
 
 /*

@@ -9,6 +9,7 @@
 #define MEZZ_PV_INTERNAL_H
 
 #include <linux/kvm_para.h>
+#include <linux/list.h>
 #include <linux/spinlock.h>
 #include "../vcpu.h"
 
@@ -30,6 +31,23 @@ struct mezz_pv_vm {
 };
 
 /**
+ * struct pv_apf - asynchronous page faults (apf.c)
+ * @en_msr: MSR_KVM_ASYNC_PF_EN
+ * @int_msr: MSR_KVM_ASYNC_PF_INT
+ * @items: pages that are being fetched, or that the guest has not been told of
+ * @nr_items: how many
+ * @last_id: the upper bits of the last token
+ * @wake_all: tell the guest that whatever it waits for is ready
+ */
+struct pv_apf {
+	u64 en_msr, int_msr;
+	struct list_head items;
+	unsigned int nr_items;
+	u32 last_id;
+	bool wake_all;
+};
+
+/**
  * struct mezz_pv_vcpu - paravirtual interfaces of a vCPU
  * @clock_msr: MSR_KVM_SYSTEM_TIME
  * @steal_msr: MSR_KVM_STEAL_TIME
@@ -43,6 +61,7 @@ struct mezz_pv_vm {
  * @offered: KVM_FEATURE_ bits that the guest may use: all, or with @enforce what
  *	its CPUID says
  * @enforce: KVM_CAP_ENFORCE_PV_FEATURE_CPUID; stays over a reset
+ * @apf: asynchronous page faults
  */
 struct mezz_pv_vcpu {
 	u64 clock_msr, steal_msr, eoi_msr, poll_msr;
@@ -54,6 +73,7 @@ struct mezz_pv_vcpu {
 	unsigned long clock_jiffies;
 	u32 offered;
 	bool enforce;
+	struct pv_apf apf;
 };
 
 /* May the guest use this KVM_FEATURE_ bit? */
@@ -74,6 +94,14 @@ long pv_set_clock(struct mezz_vm *vm, void __user *argp);
 /* steal.c */
 /* 0, or 1: #GP */
 int pv_steal_set_msr(struct mezz_vcpu *v, u64 data);
+
+/* apf.c; MSRs: 0, or 1: #GP. SRCU read side held, any context but NMI */
+void pv_apf_init(struct pv_apf *a);
+/* Forget what is being fetched. */
+void pv_apf_clear(struct mezz_vcpu *v);
+int pv_apf_set_en(struct mezz_vcpu *v, u64 data);
+int pv_apf_set_int(struct mezz_vcpu *v, u64 data, bool host);
+void pv_apf_ack(struct mezz_vcpu *v, u64 data);
 
 /* steal_msr or clock_msr has changed. */
 static inline void pv_set_on(struct mezz_vcpu *v)

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Paravirtual interfaces: their life cycle, MSRs, CPUID bits and capabilities,
- * and PV EOI. The clock is clock.c, steal time steal.c, hypercalls
- * hypercall.c. Documentation/virt/kvm/x86/{cpuid,msr}.rst of the kernel define
- * all of it.
- *
- * Asynchronous page faults are not offered; that host user space clears their
- * MSRs is accepted.
+ * and PV EOI. The clock is clock.c, steal time steal.c, asynchronous page faults
+ * apf.c, hypercalls hypercall.c. Documentation/virt/kvm/x86/{cpuid,msr}.rst of the
+ * kernel define all of it.
  */
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
@@ -43,22 +40,29 @@ int mezz_pv_create(struct mezz_vcpu *v)
 		return -ENOMEM;
 	v->pv->poll_msr = 1;
 	v->pv->offered = ~0u;
+	pv_apf_init(&v->pv->apf);
 	return 0;
 }
 
 void mezz_pv_destroy(struct mezz_vcpu *v)
 {
+	if (v->pv)
+		pv_apf_clear(v);
 	kfree(v->pv);
 	v->pv = NULL;
 }
 
 void mezz_pv_reset(struct mezz_vcpu *v)
 {
-	*v->pv = (struct mezz_pv_vcpu){
+	struct mezz_pv_vcpu new = {
 		.poll_msr = 1,
 		.offered = v->pv->offered,
 		.enforce = v->pv->enforce,
 	};
+
+	pv_apf_clear(v);
+	*v->pv = new;
+	pv_apf_init(&v->pv->apf);
 	v->pv_on = false;
 }
 
@@ -127,6 +131,7 @@ u32 mezz_pv_features(void)
 {
 	u32 f = BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) |
 		BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_PV_EOI) |
+		BIT(KVM_FEATURE_ASYNC_PF) | BIT(KVM_FEATURE_ASYNC_PF_INT) |
 		BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SEND_IPI) |
 		BIT(KVM_FEATURE_POLL_CONTROL) | BIT(KVM_FEATURE_PV_SCHED_YIELD) |
 		BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT);
@@ -143,6 +148,8 @@ long mezz_pv_cap(struct mezz_vm *vm, unsigned long cap)
 	case KVM_CAP_CLOCKSOURCE:
 	case KVM_CAP_KVMCLOCK_CTRL:
 	case KVM_CAP_ENFORCE_PV_FEATURE_CPUID:
+	case KVM_CAP_ASYNC_PF:
+	case KVM_CAP_ASYNC_PF_INT:
 		return 1;
 	case KVM_CAP_ADJUST_CLOCK:
 		return KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
@@ -163,7 +170,7 @@ long mezz_pv_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg)
 	}
 }
 
-int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
+int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data)
 {
 	struct mezz_pv_vcpu *p = v->pv;
 	int r = msr_access(v, msr);
@@ -189,10 +196,14 @@ int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 		*data = p->poll_msr;
 		return 0;
 	case MSR_KVM_ASYNC_PF_EN:
+		*data = p->apf.en_msr;
+		return 0;
 	case MSR_KVM_ASYNC_PF_INT:
+		*data = p->apf.int_msr;
+		return 0;
 	case MSR_KVM_ASYNC_PF_ACK:
 		*data = 0;
-		return !host;
+		return 0;
 	default:
 		return 2;
 	}
@@ -236,9 +247,12 @@ int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 		p->poll_msr = data;
 		return 0;
 	case MSR_KVM_ASYNC_PF_EN:
+		return pv_apf_set_en(v, data);
 	case MSR_KVM_ASYNC_PF_INT:
+		return pv_apf_set_int(v, data, host);
 	case MSR_KVM_ASYNC_PF_ACK:
-		return !host || data;
+		pv_apf_ack(v, data);
+		return 0;
 	default:
 		return 2;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a guest that knows is offered: kvmclock, steal time, PV EOI, PV TLB
- * flush, PV IPI, PV kick, poll control, hypercalls.
+ * flush, PV IPI, PV kick, poll control, asynchronous page faults, hypercalls.
  */
 #ifndef MEZZ_PV_H
 #define MEZZ_PV_H
@@ -12,6 +12,8 @@
 struct mezz_vcpu;
 struct mezz_vm;
 
+int mezz_pv_setup(void);				/* [P] module-wide */
+void mezz_pv_teardown(void);
 int mezz_pv_vm_init(struct mezz_vm *vm);		/* [P] */
 void mezz_pv_vm_destroy(struct mezz_vm *vm);
 int mezz_pv_create(struct mezz_vcpu *v);		/* [P] */
@@ -24,12 +26,29 @@ void mezz_pv_update_steal(struct mezz_vcpu *v);
 void mezz_pv_preempted(struct mezz_vcpu *v);
 /* [A] A section opens on another CPU than the last: is the clock still right? */
 void mezz_pv_migrated(struct mezz_vcpu *v);
+/*
+ * Asynchronous page faults: may one be tried now, instead of sleeping for a page? [P]
+ */
+bool mezz_pv_apf_possible(struct mezz_vcpu *v);
+/**
+ * mezz_pv_apf_start() - have a page fetched that the host would sleep for
+ * @v: the vCPU, for which mezz_pv_apf_possible() holds; SRCU read side held
+ * @gfn: guest frame
+ * @hva: its address in the process
+ * @write: fetch it for writing
+ * Context: [P]
+ * Return: true: an event for the guest is pending, or MEZZ_REQ_APF_HALT; false: too
+ * much is being fetched already
+ */
+bool mezz_pv_apf_start(struct mezz_vcpu *v, u64 gfn, unsigned long hva, bool write);
+/* Slow request MEZZ_REQ_APF_READY; may sleep, SRCU held. */
+void mezz_pv_apf_ready(struct mezz_vcpu *v);
 /* The guest's CPUID was set: what it offers may be all that is there. [P] */
 void mezz_pv_cpuid_changed(struct mezz_vcpu *v);
 /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID on or off. [P] */
 void mezz_pv_enforce(struct mezz_vcpu *v, bool on);
 /* PV MSRs (0x11, 0x12, 0x4b564d00-ff): 0, 1: #GP, 2: not mine. [S] */
-int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host);
+int mezz_pv_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host);
 /*
  * PV EOI: the word in guest memory. set before an injection that may use it;
