@@ -36,6 +36,27 @@ asm(".pushsection .rodata\n.code16\n"
     "real_far: mov $0x5151, %bp\n lret\n"
     "real_end:\n"
 
+    /* A sum over AX and flags after each decimal instruction, with many operands. */
+    ".macro decimal flags, op:vararg\n"
+    "push %bx\n popf\n mov %cx, %ax\n"
+    "\\op\n"
+    "pushf\n pop %dx\n and $\\flags, %dx\n"
+    "rol $5, %ebp\n add %ax, %bp\n rol $7, %ebp\n add %dx, %bp\n"
+    ".endm\n"
+    ".globl bcd, bcd_end\n"
+    "bcd:\n"
+    "xor %ebp, %ebp\n mov $0x1200, %cx\n"
+    "1: mov $2, %bx\n" /* CF and AF: none, one, the other, both */
+    "2:\n"
+    "decimal 0xd5, daa\n decimal 0xd5, das\n"
+    "decimal 0x11, aaa\n decimal 0x11, aas\n"
+    "decimal 0xc4, aam $10\n decimal 0xc4, aad $10\n decimal 0xc4, aam $7\n"
+    "xor $1, %bx\n test $1, %bx\n jne 2b\n"
+    "xor $0x10, %bx\n test $0x10, %bx\n jne 2b\n"
+    "add $0x35, %cx\n cmp $0x2000, %cx\n jb 1b\n"
+    "hlt\n"
+    "bcd_end:\n"
+
     ".globl reset, reset_end\n"
     "reset: mov %cs, %bx\n mov $0x7788, %cx\n hlt\n"
     "reset_end:\n"
@@ -197,6 +218,22 @@ TEST(real_mode)
 	CHECK_EQ(r.rdi, 0x11223344);
 	CHECK_EQ(r.rbp & 0xffff, 0x5151);
 	CHECK_EQ(r.rsp, 0xff00);
+}
+
+/*
+ * Without unrestricted guest this is the emulator's arithmetic. The sum is what two
+ * independent CPUs agree on (QEMU's and Bochs').
+ */
+TEST(decimal)
+{
+	struct vm *vm = vm_new(0);
+	struct vcpu *v = vcpu_new(vm, 0);
+	struct kvm_regs r;
+
+	vm_code(vm, CODE, bcd);
+	vcpu_real_mode(v, CODE);
+	run_to_hlt(v, &r);
+	CHECK_EQ(r.rbp, 0x1bd37dbd);
 }
 
 TEST(reset_state)

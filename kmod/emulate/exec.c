@@ -346,6 +346,7 @@ static int (*const executor[MEZZ_NR_OPS])(struct mezz_emul *e) = {
 	[MEZZ_OP_CALL_FAR ... MEZZ_OP_IRET] = emul_op_far,
 	[MEZZ_OP_INT3 ... MEZZ_OP_INTO] = emul_op_int,
 	[MEZZ_OP_ENTER] = emul_op_enter, [MEZZ_OP_XLAT] = emul_op_xlat,
+	[MEZZ_OP_BCD] = emul_op_bcd,
 };
 
 /* RIP after the instruction wraps as IP and EIP do. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of the executor share: registers, memory operands, flags.
- * Private to exec.c, alu.c, string.c, flow.c, far.c, vector.c and system.c, and for
+ * Private to exec.c, alu.c, bcd.c, string.c, flow.c, far.c, vector.c and system.c, and for
  * the joints to a vCPU, glue.c and access.c.
  */
 #ifndef MEZZ_EXEC_INT_H
@@ -193,6 +193,7 @@ int emul_op_far(struct mezz_emul *e);
 int emul_op_int(struct mezz_emul *e);
 int emul_op_enter(struct mezz_emul *e);
 int emul_op_xlat(struct mezz_emul *e);
+int emul_op_bcd(struct mezz_emul *e);
 int emul_op_cr(struct mezz_emul *e);
 int emul_op_dr(struct mezz_emul *e);
 int emul_op_msw(struct mezz_emul *e);

@@ -472,6 +472,42 @@ static void exec_bits(struct kunit *test)
 	run_rows(test, bits, ARRAY_SIZE(bits));
 }
 
+#define OLD .mode = MEZZ_MODE_PROT32
+
+static const struct row decimal[] = {
+	{ BYTES(0x27), OLD, .ax = 0x19a, .out = AX, .ax2 = 0x100, .fl2 = CF | AF | ZF | PF,
+	  .undef = OF },
+	{ BYTES(0x27), OLD, .ax = 0x79, .out = AX, .ax2 = 0x79, .fl2 = 0, .undef = OF },
+	{ BYTES(0x27), OLD, .ax = 0x0b, .out = AX, .ax2 = 0x11, .fl2 = AF | PF, .undef = OF },
+	{ BYTES(0x27), OLD, .ax = 0x12, .fl = CF | AF, .out = AX, .ax2 = 0x78, .fl2 = CF | AF | PF,
+	  .undef = OF },
+	{ BYTES(0x2f), OLD, .ax = 0xff, .fl = CF | AF, .out = AX, .ax2 = 0x99,
+	  .fl2 = CF | AF | SF | PF, .undef = OF },
+	/* a borrow, though AL is not above 99 */
+	{ BYTES(0x2f), OLD, .ax = 0x03, .fl = AF, .out = AX, .ax2 = 0xfd, .fl2 = CF | AF | SF,
+	  .undef = OF },
+	{ BYTES(0x37), OLD, .ax = 0x0f, .out = AX, .ax2 = 0x105, .fl2 = CF | AF,
+	  .undef = OF | SF | ZF | PF },
+	{ BYTES(0x37), OLD, .ax = 0x71ff, .out = AX, .ax2 = 0x7305, .fl2 = CF | AF,
+	  .undef = OF | SF | ZF | PF },
+	{ BYTES(0x37), OLD, .ax = 0x7135, .fl = CF, .out = AX, .ax2 = 0x7105, .fl2 = 0,
+	  .undef = OF | SF | ZF | PF },
+	{ BYTES(0x3f), OLD, .ax = 0x205, .fl = AF, .out = AX, .ax2 = 0x0f, .fl2 = CF | AF,
+	  .undef = OF | SF | ZF | PF },
+	{ BYTES(0xd4, 10), OLD, .ax = 0xff3f, .out = AX, .ax2 = 0x603, .fl2 = PF,
+	  .undef = OF | AF | CF },
+	{ BYTES(0xd4, 0), OLD, .ax = 1, .rc = MEZZ_EMUL_FAULT, .vector = VEC_DE },
+	{ BYTES(0xd5, 10), OLD, .ax = 0x603, .out = AX, .ax2 = 0x3f, .fl2 = PF,
+	  .undef = OF | AF | CF },
+	{ BYTES(0xd5, 16), OLD, .ax = 0xff01, .out = AX, .ax2 = 0xf1, .fl2 = SF,
+	  .undef = OF | AF | CF },
+};
+
+static void exec_decimal(struct kunit *test)
+{
+	run_rows(test, decimal, ARRAY_SIZE(decimal));
+}
+
 static const struct row moves[] = {
 	{ BYTES(0x8a, 0x26), .ax = 0x11223344, .mem = 0x99, .out = AX, .ax2 = 0x11229944 },
 	{ BYTES(0x48, 0x8b, 0x06), .mem = 0x1122334455667788, .out = AX,
@@ -746,6 +782,7 @@ static struct kunit_case exec_cases[] = {
 	KUNIT_CASE(exec_shifts),
 	KUNIT_CASE(exec_muldiv),
 	KUNIT_CASE(exec_bits),
+	KUNIT_CASE(exec_decimal),
 	KUNIT_CASE(exec_moves),
 	KUNIT_CASE(exec_strings),
 	KUNIT_CASE(exec_stack),

@@ -10,7 +10,7 @@
  * mode none can be delivered in software: there they wait for the hardware, and what
  * the instruction itself raises is an internal error.
  *
- * Left out: the FPU (but for vector moves), BCD arithmetic.
+ * Left out: the FPU (but for vector moves).
  */
 #include <asm/msr.h>
 #include <asm/trapnr.h>
