@@ -17,7 +17,7 @@ help:
 	@echo 'make run             a Debian guest, on Mezzanine, in a box'
 	@echo 'make check           everything: installs, builds, lints, tests'
 	@echo 'make check-long      QEMU in all its machines, migration, the kernel'"'"'s own KVM tests'
-	@echo 'make bench           instructions per exit, beside in-tree KVM'
+	@echo 'make bench           instructions per exit, request and migration, beside in-tree KVM'
 	@echo 'make shell BOX=$(BOX)   a prompt in a box (DRIVER=mezz|kvm|none, CPUS=N)'
 	@echo 'make lint            checkpatch, sparse, W=1, clang-format, shellcheck'
 	@echo 'make tour            the source files in reading order'

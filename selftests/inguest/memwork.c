@@ -3,8 +3,9 @@
  * A program for guests that are saved, restored and migrated: it writes memory all
  * the time, checks what it finds there, and watches that no clock goes back.
  *
- *   memwork MIB [ROUNDS]
+ *   memwork MIB [ROUNDS [PAUSE]]
  *
+ * ROUNDS is 0 for no end, PAUSE the milliseconds between two rounds.
  * Every page holds, at a place that wanders, the number of the round that wrote it
  * last, and its own number. A page that a migration lost or mixed up is found in the
  * next round. One line a second tells how far it is; "memwork: ok" ends it. It runs in
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PAGE  4096
 #define WORDS (PAGE / sizeof(uint64_t))
@@ -36,7 +38,8 @@ static int fail(const char *what, uint64_t page, uint64_t want, uint64_t got)
 int main(int argc, char **argv)
 {
 	uint64_t pages = (argc > 1 ? strtoul(argv[1], NULL, 0) : 16) << 8;
-	uint64_t rounds = argc > 2 ? strtoul(argv[2], NULL, 0) : UINT64_MAX;
+	uint64_t rounds = argc > 2 ? strtoul(argv[2], NULL, 0) : 0;
+	useconds_t rest_us = argc > 3 ? strtoul(argv[3], NULL, 0) * 1000 : 0;
 	uint64_t last = 0, wall = 0, said = 0, round, page;
 	uint64_t *mem = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -44,7 +47,7 @@ int main(int argc, char **argv)
 	if (mem == MAP_FAILED)
 		return fail("mmap", pages, 0, 0);
 	setlinebuf(stdout);
-	for (round = 1; round <= rounds; round++) {
+	for (round = 1; !rounds || round <= rounds; round++) {
 		for (page = 0; page < pages; page++) {
 			uint64_t *p = mem + page * WORDS;
 			uint64_t want = round > 1 ? (round - 1) << 32 | page : 0;
@@ -63,6 +66,8 @@ int main(int argc, char **argv)
 			printf("memwork: round %lu\n", round);
 			said = last;
 		}
+		if (rest_us)
+			usleep(rest_us);
 	}
 	printf("memwork: ok\n");
 	return 0;
