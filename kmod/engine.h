@@ -210,6 +210,22 @@ struct mezz_engine {
 	void (*update_cr8)(struct mezz_vcpu *v, unsigned int tpr, int irr);
 
 	/*
+	 * An APIC in hardware, which works on v->vapic; all optional, set with it at
+	 * creation. The core's part is irq/lapic_hw.c.
+	 */
+	/*
+	 * [A] It takes over an x2APIC, or does so no more: the guest takes interrupts from
+	 * IRR, writes TPR, EOI and SELF IPI, and reads TPR, PPR, ISR and IRR without exits.
+	 */
+	void (*apic_mode)(struct mezz_vcpu *v, bool on);
+	/* [A] The page was written: highest vectors in IRR and in service, 0: none. */
+	void (*apic_load)(struct mezz_vcpu *v, u8 irr, u8 isr);
+	/* [A] Vectors were added to IRR in the page, of which @irr is the highest. */
+	void (*apic_raise)(struct mezz_vcpu *v, u8 irr);
+	/* [A] Exit after EOIs of these 256 vectors. */
+	void (*apic_eoi_exits)(struct mezz_vcpu *v, const unsigned long *vectors);
+
+	/*
 	 * [S] MSRs that live in the engine's control block. 0: done, 1: not
 	 * mine, 2: #GP. The core has already checked what the architecture
 	 * checks on every vendor.

@@ -259,6 +259,7 @@ void mezz_requeue_event(struct mezz_vcpu *v, enum mezz_event_type type, u8 vecto
 int mezz_inject_events(struct mezz_vcpu *v)
 {
 	bool busy = reinject(v) || inject_exception(v);
+	bool hw = v->vapic && mezz_lapic_load(v);
 
 	collect_nmis(v);
 	if (v->ev.nmi_pending && !busy && mezz_engine->nmi_allowed(v)) {
@@ -281,7 +282,7 @@ int mezz_inject_events(struct mezz_vcpu *v)
 	if (unlikely(v->run->request_interrupt_window) && !mezz_irqchip_full(v->vm))
 		open_irq_window(v);
 	/* After the windows, on which the engine's answer may depend. */
-	if (v->lapic)
+	if (v->lapic && !hw)
 		mezz_engine->update_cr8(v, mezz_lapic_get_cr8(v), mezz_lapic_masked_irr(v));
 	return MEZZ_RESUME;
 }
@@ -292,7 +293,7 @@ bool mezz_has_wake_event(struct mezz_vcpu *v)
 		return true;
 	if ((v->ev.nmi_pending || atomic_read(&v->nmi_queued)) && mezz_engine->nmi_allowed(v))
 		return true;
-	return irq_waits(v) && mezz_engine->irq_allowed(v);
+	return (irq_waits(v) || mezz_lapic_wakes(v)) && mezz_engine->irq_allowed(v);
 }
 
 void mezz_nmi(struct mezz_vcpu *v)

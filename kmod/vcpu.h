@@ -151,6 +151,7 @@ struct mezz_vcpu {
 	struct kvm_run *run;
 	struct mezz_vm *vm;
 	struct mezz_lapic *lapic;	/* NULL without an in-kernel LAPIC */
+	u32 *vapic;			/* of an APIC in hardware (irq/lapic_hw.c), or NULL */
 	int mode;
 	int cpu;			/* valid while mode is MEZZ_IN_SECTION */
 	int last_cpu;			/* where the last section was, -1: nowhere */

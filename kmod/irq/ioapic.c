@@ -212,6 +212,7 @@ void mezz_ioapic_rescan(struct mezz_vm *vm)
 	DECLARE_BITMAP(vec, 256);
 	unsigned long flags;
 	unsigned int i;
+	bool changed;
 
 	if (!io)
 		return;
@@ -222,9 +223,13 @@ void mezz_ioapic_rescan(struct mezz_vm *vm)
 		if (!(io->rte[i] & RTE_LEVEL) &&
 		    mezz_pin_has_notifier(vm, KVM_IRQCHIP_IOAPIC, i))
 			__set_bit(RTE_VECTOR(io->rte[i]), vec);
+	changed = !bitmap_equal(irq->eoi_vec, vec, 256);
 	for (i = 0; i < BITS_TO_LONGS(256); i++)
 		WRITE_ONCE(irq->eoi_vec[i], vec[i]);
 	raw_spin_unlock_irqrestore(&io->lock, flags);
+	/* Hardware that acts for a LAPIC has to know for which vectors an EOI exits. */
+	if (changed)
+		mezz_poke_all(vm, MEZZ_REQ_EVENT);
 }
 
 /* --- registers --- */

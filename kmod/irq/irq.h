@@ -67,6 +67,18 @@ bool mezz_pio_read(struct mezz_vcpu *v, u16 port, unsigned int len, void *data);
 int mezz_irq_pending(struct mezz_vcpu *v);
 /* Acknowledge and return it: IRR to ISR, or the PIC's INTA cycle; -1 if gone. */
 int mezz_irq_ack(struct mezz_vcpu *v);
+/**
+ * mezz_lapic_load() - before an entry: does the hardware act for the LAPIC?
+ * @v: the vCPU, with v->vapic and MEZZ_REQ_EVENT taken
+ * Then it has all that is pending, and mezz_irq_pending() means the PIC only.
+ * Context: [A]; outside a section the registers are taken back.
+ */
+bool mezz_lapic_load(struct mezz_vcpu *v);
+/* Does that hardware have an interrupt which PPR lets through? After mezz_irq_pending(). */
+bool mezz_lapic_wakes(struct mezz_vcpu *v);
+/* It exited: after an EOI of @vector; for a self-IPI with a vector below 16. [A] */
+void mezz_lapic_eoi_exit(struct mezz_vcpu *v, u8 vector);
+void mezz_lapic_illegal_ipi(struct mezz_vcpu *v);
 /* After mezz_irq_ack: highest IRR vector that TPR masks, or -1 (update_cr8). */
 int mezz_lapic_masked_irr(struct mezz_vcpu *v);
 

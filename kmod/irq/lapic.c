@@ -3,7 +3,8 @@
  * The local APIC's registers, and what a vCPU asks before it enters the guest.
  *
  * Leaves to others: the timer (lapic_timer.c), sending and receiving messages
- * (lapic_msg.c), creation and the state ioctls (lapic_state.c).
+ * (lapic_msg.c), creation and the state ioctls (lapic_state.c), hardware that does
+ * what is done here (lapic_hw.c): then TPR, ISR and IRR are with it until pulled.
  *
  * Known hacks: the APIC ID is the vCPU ID and read-only, as on current
  * processors. Accesses to the register page while the APIC is off or in
@@ -71,17 +72,11 @@ bool lapic_accepts_pic(struct mezz_lapic *l)
 
 /* --- end of interrupt --- */
 
-static void lapic_do_eoi(struct mezz_lapic *l)
+void lapic_tell_eoi(struct mezz_lapic *l, u8 vector)
 {
 	struct mezz_irq_vm *irq = l->v->vm->irq;
-	int vector = l->isr_top;
-	bool level;
+	bool level = test_bit(vector, l->tmr);
 
-	if (vector < 0)
-		return;
-	__clear_bit(vector, l->isr);
-	l->isr_top = lapic_highest(l->isr);
-	level = test_bit(vector, l->tmr);
 	if (likely(!level && !test_bit(vector, irq->eoi_vec)))
 		return;
 	if (l->svr & SVR_NO_EOI_BROADCAST)
@@ -92,6 +87,17 @@ static void lapic_do_eoi(struct mezz_lapic *l)
 		l->v->ioapic_eoi = vector;
 		mezz_request(l->v, MEZZ_REQ_IOAPIC_EOI);
 	}
+}
+
+static void lapic_do_eoi(struct mezz_lapic *l)
+{
+	int vector = l->isr_top;
+
+	if (vector < 0)
+		return;
+	__clear_bit(vector, l->isr);
+	l->isr_top = lapic_highest(l->isr);
+	lapic_tell_eoi(l, vector);
 }
 
 void lapic_sync_pv_eoi(struct mezz_lapic *l)
@@ -124,6 +130,7 @@ void mezz_lapic_eoi(struct mezz_vcpu *v)
 {
 	struct mezz_lapic *l = v->lapic;
 
+	lapic_pull(l);
 	lapic_sync_pv_eoi(l);
 	lapic_do_eoi(l);
 	if (lapic_highest(l->irr) >= 0)
@@ -132,16 +139,16 @@ void mezz_lapic_eoi(struct mezz_vcpu *v)
 
 /* --- what the run loop asks --- */
 
-/* Highest vector that PPR lets through, or -1. */
+/* Highest vector that PPR lets through, or -1; also when the hardware delivers it. */
 static int lapic_deliverable(struct mezz_lapic *l)
 {
 	int irr = lapic_highest(l->irr);
 
 	/* Turned off by SVR it takes nothing new, but holds what it has. */
-	if (irr < 0 || !l->hw_enabled)
+	if (irr < 0 || !l->hw_enabled || l->loaded)
 		return -1;
 	lapic_sync_pv_eoi(l);
-	return (irr & 0xf0) > (int)(lapic_ppr(l) & 0xf0) ? irr : -1;
+	return lapic_above(irr, l->tpr, l->isr_top) ? irr : -1;
 }
 
 /* Does the PIC ask for an INTA cycle? A PIC in user space is v->ext_irq. */
@@ -265,12 +272,14 @@ bool lapic_read(struct mezz_lapic *l, u32 reg, u32 *val)
 		*val = lapic_version(l);
 		return true;
 	case APR_TPR:
+		lapic_pull(l);
 		*val = l->tpr;
 		return true;
 	case APR_APR:
 		*val = 0;
 		return !l->x2apic;
 	case APR_PPR:
+		lapic_pull(l);
 		lapic_sync_pv_eoi(l);
 		*val = lapic_ppr(l);
 		return true;
@@ -284,6 +293,7 @@ bool lapic_read(struct mezz_lapic *l, u32 reg, u32 *val)
 		*val = l->svr;
 		return true;
 	case APR_ISR ... APR_ISR + 7:
+		lapic_pull(l);
 		lapic_sync_pv_eoi(l);
 		*val = map_word(l->isr, reg - APR_ISR);
 		return true;
@@ -291,6 +301,7 @@ bool lapic_read(struct mezz_lapic *l, u32 reg, u32 *val)
 		*val = map_word(l->tmr, reg - APR_TMR);
 		return true;
 	case APR_IRR ... APR_IRR + 7:
+		lapic_pull(l);
 		*val = map_word(l->irr, reg - APR_IRR);
 		return true;
 	case APR_ESR:
@@ -366,6 +377,7 @@ static void lapic_write_svr(struct mezz_lapic *l, u32 val)
 
 static void lapic_write_tpr(struct mezz_lapic *l, u32 tpr)
 {
+	lapic_pull(l);
 	l->tpr = tpr;
 	/* The engine hears of it with the event, or now: the guest reads CR8 directly. */
 	if (lapic_highest(l->irr) >= 0)
@@ -530,7 +542,9 @@ void mezz_lapic_set_cr8(struct mezz_vcpu *v, unsigned int cr8)
 
 unsigned int mezz_lapic_get_cr8(struct mezz_vcpu *v)
 {
-	return v->lapic->tpr >> 4;
+	struct mezz_lapic *l = v->lapic;
+
+	return (unlikely(l->loaded) ? lapic_hw_tpr(l) : l->tpr) >> 4;
 }
 
 /* --- IA32_APIC_BASE and reset --- */
@@ -624,6 +638,7 @@ void mezz_lapic_reset(struct mezz_vcpu *v, bool init)
 	if (!l)
 		return;
 	lapic_timer_stop(l);
+	lapic_pull(l);
 	lapic_derive(l);
 	lapic_reset_registers(l);
 	lapic_derive(l);

@@ -5,6 +5,7 @@
  * Who may touch what: everything belongs to the vCPU's own thread (vCPU mutex
  * held), except
  *   irr, tmr	atomic bits, set by anybody (then MEZZ_REQ_EVENT and a kick)
+ *   loaded	read by anybody
  *   enabled, hw_enabled, x2apic, ldr, dfr, lvt[LVT_LINT0]
  *		read by senders without a lock: a message that crosses a change
  *		of these goes the one way or the other, as on a real bus
@@ -59,6 +60,8 @@ struct mezz_lapic {
 	bool x2apic;
 	bool pv_eoi;		/* the guest may signal EOI of isr_top in memory */
 	bool pv_eoi_retry;	/* its page was not there: look again outside */
+	bool virt;		/* the engine runs the guest with a LAPIC in hardware */
+	bool loaded;		/* tpr, isr and all but new bits of irr are in v->vapic */
 	bool unhalt;		/* KVM_HC_KICK_CPU: the next HLT does not wait */
 	u8 sipi;		/* vector of the last SIPI */
 	int isr_top;		/* highest vector in service, -1 */
@@ -74,6 +77,7 @@ struct mezz_lapic {
 	u32 tdcr;
 	unsigned long pending;
 	unsigned long isr[BITS_TO_LONGS(256)];
+	unsigned long eoi_exits[BITS_TO_LONGS(256)];	/* as the engine has them */
 
 	/* timer */
 	int fired;		/* the hrtimer ran, or the engine's timer */
@@ -105,11 +109,23 @@ static inline int lapic_highest(const unsigned long *map)
 	return -1;
 }
 
+/* PPR, where @isr_top is in service: SDM 3, "Task and Processor Priorities" */
+static inline u32 lapic_priority(u32 tpr, int isr_top)
+{
+	u32 isr = isr_top < 0 ? 0 : isr_top & 0xf0;
+
+	return (tpr & 0xf0) >= isr ? tpr : isr;
+}
+
+/* Does that let @vector through? */
+static inline bool lapic_above(int vector, u32 tpr, int isr_top)
+{
+	return (vector & 0xf0) > (int)(lapic_priority(tpr, isr_top) & 0xf0);
+}
+
 static inline u32 lapic_ppr(const struct mezz_lapic *l)
 {
-	u32 isr = l->isr_top < 0 ? 0 : l->isr_top & 0xf0;
-
-	return (l->tpr & 0xf0) >= isr ? l->tpr : isr;
+	return lapic_priority(l->tpr, l->isr_top);
 }
 
 /**
@@ -149,6 +165,8 @@ void lapic_local(struct mezz_lapic *l, enum mezz_lvt which);
 void lapic_error(struct mezz_lapic *l, u32 bits);
 /* Has the guest signalled EOI in memory? Brings isr up to date. */
 void lapic_sync_pv_eoi(struct mezz_lapic *l);
+/* EOI of @vector: tell the IOAPIC and whoever else listens. SRCU read side held. */
+void lapic_tell_eoi(struct mezz_lapic *l, u8 vector);
 /* svr, apic_base or both changed: recompute what is derived from them. */
 void lapic_derive(struct mezz_lapic *l);
 u32 lapic_lvt_mask(struct mezz_lapic *l, enum mezz_lvt which);
@@ -157,6 +175,19 @@ bool lapic_accepts_pic(struct mezz_lapic *l);
 
 /* --- lapic_msg.c --- */
 void lapic_write_icr(struct mezz_lapic *l, u64 icr);
+
+/* --- lapic_hw.c --- */
+void lapic_pull_regs(struct mezz_lapic *l);
+/* Before tpr, isr or irr is read or changed here: take them back from the hardware. */
+static inline void lapic_pull(struct mezz_lapic *l)
+{
+	if (unlikely(l->loaded))
+		lapic_pull_regs(l);
+}
+
+/* With @l loaded: its TPR; is @vector pending in the page? (any thread) */
+u32 lapic_hw_tpr(const struct mezz_lapic *l);
+bool lapic_hw_pending(const struct mezz_lapic *l, u8 vector);
 
 /* --- lapic_timer.c --- */
 void lapic_timer_init(struct mezz_lapic *l);

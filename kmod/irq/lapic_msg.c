@@ -342,7 +342,10 @@ bool mezz_msg_pending(struct mezz_vm *vm, const struct mezz_msg *m)
 	for (set = msg_targets(vm, NULL, m); set; set &= set - 1) {
 		struct mezz_lapic *l = vm->vcpus[__ffs64(set)]->lapic;
 
-		if (l && READ_ONCE(l->enabled) && test_bit(m->vector, l->irr))
+		if (!l || !READ_ONCE(l->enabled))
+			continue;
+		if (test_bit(m->vector, l->irr) ||
+		    (READ_ONCE(l->loaded) && lapic_hw_pending(l, m->vector)))
 			return true;
 	}
 	return false;

@@ -90,6 +90,7 @@ static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 	int i;
 
 	memset(s, 0, sizeof(*s));
+	lapic_pull(l);
 	lapic_sync_pv_eoi(l);
 	if (READ_ONCE(l->fired) || l->hw)
 		lapic_timer_sync(l);
@@ -113,6 +114,7 @@ static void lapic_set_state(struct mezz_lapic *l, const struct kvm_lapic_state *
 {
 	int i;
 
+	lapic_pull(l);
 	/* Clears the word in the guest's memory, which would mislead it. */
 	lapic_sync_pv_eoi(l);
 	l->tpr = get_reg(s, APR_TPR) & 0xff;

@@ -16,6 +16,28 @@ static void test_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr)
 {
 }
 
+static void test_apic_mode(struct mezz_vcpu *v, bool on)
+{
+	machine_of(v->vm)->hw.on = on;
+}
+
+static void test_apic_load(struct mezz_vcpu *v, u8 irr, u8 isr)
+{
+	machine_of(v->vm)->hw.irr = irr;
+	machine_of(v->vm)->hw.isr = isr;
+	machine_of(v->vm)->hw.loads++;
+}
+
+static void test_apic_raise(struct mezz_vcpu *v, u8 irr)
+{
+	machine_of(v->vm)->hw.irr = max(irr, machine_of(v->vm)->hw.irr);
+}
+
+static void test_apic_eoi_exits(struct mezz_vcpu *v, const unsigned long *vectors)
+{
+	memcpy(machine_of(v->vm)->hw.eoi_exits, vectors, 256 / 8);
+}
+
 static void test_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s)
 {
 	*s = machine_of(v->vm)->started;
@@ -33,6 +55,10 @@ static void test_fetch(struct mezz_vcpu *v, unsigned int what)
 struct mezz_engine mezz_test_engine = {
 	.name = "test",
 	.update_cr8 = test_update_cr8,
+	.apic_mode = test_apic_mode,
+	.apic_load = test_apic_load,
+	.apic_raise = test_apic_raise,
+	.apic_eoi_exits = test_apic_eoi_exits,
 	.get_segment = test_get_segment,
 	.set_segment = test_set_segment,
 	.fetch = test_fetch,
@@ -56,6 +82,15 @@ void mezz_flush_all(struct mezz_vm *vm)
 void mezz_kick(struct mezz_vcpu *v)
 {
 	machine_of(v->vm)->kicks++;
+}
+
+void mezz_poke_all(struct mezz_vm *vm, unsigned int req)
+{
+	struct mezz_vcpu *v;
+	int i;
+
+	mezz_for_each_vcpu(i, v, vm)
+		mezz_request(v, req);
 }
 
 void mezz_vcpu_reset(struct mezz_vcpu *v, bool init)

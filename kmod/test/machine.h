@@ -29,6 +29,7 @@
  * @match: and its value
  * @no_features: the guest's CPUID has none of the features asked for
  * @started: code segment that a SIPI loaded
+ * @hw: what an APIC in hardware was told last, for tests that give a vCPU a v->vapic
  */
 struct mezz_machine {
 	struct mezz_vm vm;
@@ -39,6 +40,12 @@ struct mezz_machine {
 	u8 match;
 	bool no_features;
 	struct kvm_segment started;
+	struct {
+		bool on;
+		u8 irr, isr;
+		unsigned int loads;
+		unsigned long eoi_exits[BITS_TO_LONGS(256)];
+	} hw;
 };
 
 /* What mezz_engine points to; a test may change its copy of the format. */

@@ -107,7 +107,7 @@ static const struct {
 	{ offsetof(struct vmx_caps, exec2),
 	  EXEC2_EPT | EXEC2_WBINVD,
 	  EXEC2_UNRESTRICTED | EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE |
-	  EXEC2_XSAVES | EXEC2_TSC_SCALING | EXEC2_ENCLS, &vmx_has.exec2, "EPT" },
+	  EXEC2_XSAVES | EXEC2_TSC_SCALING | EXEC2_ENCLS | EXEC2_APIC, &vmx_has.exec2, "EPT" },
 	{ offsetof(struct vmx_caps, exit),
 	  EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_LOAD_PAT | EXIT_LOAD_EFER,
 	  0, &vmx_has.exit, "loading of PAT and EFER" },
@@ -121,7 +121,7 @@ static const struct {
  * module is loaded they say what is used.
  */
 static bool use_ad = true, use_unrestricted = true, use_vpid = true;
-static bool use_tpr_shadow = true, use_timer = true;
+static bool use_tpr_shadow = true, use_timer = true, use_apicv = true;
 
 module_param_named(eptad, use_ad, bool, 0444);
 MODULE_PARM_DESC(eptad, "VMX: accessed and dirty bits of EPT (default: if the CPU has them)");
@@ -131,16 +131,19 @@ module_param_named(vpid, use_vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "VMX: VPIDs, translations that survive exits (default: so)");
 module_param_named(flexpriority, use_tpr_shadow, bool, 0444);
 MODULE_PARM_DESC(flexpriority, "VMX: CR8 without exits (default: so)");
+module_param_named(enable_apicv, use_apicv, bool, 0444);
+MODULE_PARM_DESC(enable_apicv, "VMX: an x2APIC in hardware (default: if the CPU has it)");
 module_param_named(preemption_timer, use_timer, bool, 0444);
 MODULE_PARM_DESC(preemption_timer, "VMX: guests that never exit are stopped (default: so)");
 
 static const struct {
 	bool *use;
-	u32 *ctl, bit;
+	u32 *ctl, bits;
 } optional[] = {
 	{ &use_unrestricted, &vmx_has.exec2, EXEC2_UNRESTRICTED },
 	{ &use_vpid, &vmx_has.exec2, EXEC2_VPID },
 	{ &use_tpr_shadow, &vmx_has.exec, EXEC_TPR_SHADOW },
+	{ &use_apicv, &vmx_has.exec2, EXEC2_APIC },
 	{ &use_timer, &vmx_has.pin, PIN_TIMER },
 };
 
@@ -155,10 +158,12 @@ static const char *probe_controls(void)
 		if (vmx_control_word(cap, controls[i].need, controls[i].want, controls[i].ctl))
 			return controls[i].name;
 	}
+	/* SDM 3, "VM-Execution Control Fields": it has a TPR in the same page. */
+	use_apicv &= use_tpr_shadow;
 	for (i = 0; i < ARRAY_SIZE(optional); i++) {
+		*optional[i].use &= !(optional[i].bits & ~*optional[i].ctl);
 		if (!*optional[i].use)
-			*optional[i].ctl &= ~optional[i].bit;
-		*optional[i].use = *optional[i].ctl & optional[i].bit;
+			*optional[i].ctl &= ~optional[i].bits;
 	}
 	if (vmx_has.exec & (EXEC_CR3_LOAD | EXEC_CR3_STORE))
 		return "unintercepted CR3";
@@ -400,6 +405,10 @@ const struct mezz_engine mezz_vmx_engine = {
 	.open_irq_window = vmx_open_irq_window,
 	.open_nmi_window = vmx_open_nmi_window,
 	.update_cr8 = vmx_update_cr8,
+	.apic_mode = vmx_apic_mode,
+	.apic_load = vmx_apic_load,
+	.apic_raise = vmx_apic_raise,
+	.apic_eoi_exits = vmx_apic_eoi_exits,
 	.get_msr = vmx_get_msr,
 	.set_msr = vmx_set_msr,
 	.msr_intercept = vmx_msr_intercept,

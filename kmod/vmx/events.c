@@ -88,6 +88,13 @@ void vmx_set_nmi_mask(struct mezz_vcpu *v, bool masked)
 
 /* --- before an entry --- */
 
+/* Exits behind an instruction, whose step is done. */
+static bool trapped(const struct mezz_exit *e)
+{
+	return e == &vmx_exits[VMX_TPR] || e == &vmx_exits[VMX_EOI] ||
+	       e == &vmx_exits[VMX_APIC_WRITE];
+}
+
 /* SDM 3, "Checks on Guest Non-Register State" */
 static void check_shadow(struct vmx_vcpu *vmx)
 {
@@ -112,7 +119,7 @@ void vmx_before_entry(struct vmx_vcpu *vmx)
 		vmwrite(VMCS_GUEST_RFLAGS, flags | X86_EFLAGS_TF);
 		/* Or the step would end one instruction late. */
 		set_intr_state(vmx, SHADOWS, 0);
-		if (vmx->v.exit != &vmx_exits[VMX_TPR])		/* a trap: its step is done */
+		if (!trapped(vmx->v.exit))
 			vmwrite(VMCS_GUEST_PENDING_DB, 0);
 	}
 	if (vmx->pre & VMX_PRE_SHADOW)

@@ -127,6 +127,20 @@ static int exit_tpr(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
+/* Behind the write, which the hardware has done. */
+static int exit_eoi(struct mezz_vcpu *v)
+{
+	mezz_lapic_eoi_exit(v, qualification(v));
+	return MEZZ_RESUME;
+}
+
+/* With the writes that are let through: a self-IPI that hardware does not send. */
+static int exit_apic_write(struct mezz_vcpu *v)
+{
+	mezz_lapic_illegal_ipi(v);
+	return MEZZ_RESUME;
+}
+
 /*
  * Not an exit of the hardware's: page-directory pointers for the next entry are to be
  * read, or the guest goes on in software.
@@ -146,6 +160,8 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 	[VMX_NMI_WINDOW] = MEZZ_EXIT(exit_nmi_window, "nmi-window", nmi_window_exits),
 	[VMX_TASK_SWITCH] = MEZZ_SLOW_EXIT(mezz_exit_unknown, "task-switch", other_exits),
 	[VMX_TPR] = MEZZ_EXIT(exit_tpr, "tpr", other_exits),
+	[VMX_EOI] = MEZZ_EXIT(exit_eoi, "eoi", other_exits),
+	[VMX_APIC_WRITE] = MEZZ_EXIT(exit_apic_write, "apic-write", other_exits),
 
 	[VMX_CPUID] = MEZZ_EXIT(mezz_exit_cpuid, "cpuid", cpuid_exits),
 	[VMX_HLT] = MEZZ_EXIT(mezz_exit_hlt, "hlt", halt_exits),

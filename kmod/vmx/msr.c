@@ -51,6 +51,12 @@ static void permit(u8 *map, u32 msr, bool intercept_read, bool intercept_write)
 
 static_assert(WRITE_HIGH - WRITE_LOW == READ_HIGH - READ_LOW);
 
+void vmx_msr_permit64(u8 *map, u32 first, u64 reads, u64 writes)
+{
+	*(u64 *)(map + READ_LOW + first / 8) = ~reads;
+	*(u64 *)(map + WRITE_LOW + first / 8) = ~writes;
+}
+
 struct mezz_msr_map vmx_msr_map = {
 	.direct = vmx_direct_msrs,
 	.permit = permit,

@@ -79,6 +79,25 @@ static void bitmap_places(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(map, 0xff, PAGE_SIZE), (void *)NULL);
 }
 
+/* 64 at once, and none beside them. */
+static void bitmap_permit64(struct kunit *test)
+{
+	u8 *map = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	unsigned int msr, want;
+
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	memset(map, 0xff, PAGE_SIZE);
+	vmx_msr_permit64(map, 0x800, BIT_ULL(0x08) | BIT_ULL(0x3f), BIT_ULL(0x0b) | BIT_ULL(0x3f));
+	for (msr = 0; msr < 0x2000; msr++) {
+		want = msr == 0x808 ? WRITES : msr == 0x80b ? READS : msr == 0x83f ? 0 : 3;
+		KUNIT_EXPECT_EQ_MSG(test, bits_of(map, msr), want, "MSR %x", msr);
+	}
+	for (msr = 0xc0000000; msr < 0xc0002000; msr++)
+		KUNIT_EXPECT_EQ(test, bits_of(map, msr), 3u);
+	vmx_msr_permit64(map, 0x800, 0, 0);
+	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(map, 0xff, PAGE_SIZE), (void *)NULL);
+}
+
 static void bitmap_shared(struct kunit *test)
 {
 	unsigned int msr, i, open = 0;
@@ -166,6 +185,7 @@ static int msr_init(struct kunit *test)
 
 static struct kunit_case msr_cases[] = {
 	KUNIT_CASE(bitmap_places),
+	KUNIT_CASE(bitmap_permit64),
 	KUNIT_CASE(bitmap_shared),
 	KUNIT_CASE(bitmap_own),
 	KUNIT_CASE(msr_values),

@@ -160,11 +160,12 @@ static void start_timer(struct vmx_vcpu *vmx)
 
 /* --- entry and exit --- */
 
-/* The guest wrote CR8, which does not exit. */
+/* The guest wrote CR8, which does not exit. Of an APIC in hardware the core knows. */
 static void sync_tpr(struct vmx_vcpu *vmx)
 {
 	vmx->tpr = vmx->vapic[VAPIC_TPR] >> 4;
-	mezz_lapic_set_cr8(&vmx->v, vmx->tpr);
+	if (!vmx->apic)
+		mezz_lapic_set_cr8(&vmx->v, vmx->tpr);
 }
 
 /* The CPU did not even try: 1: it says why; 2: VMX is off. */

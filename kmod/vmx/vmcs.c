@@ -35,6 +35,7 @@
 #include <asm/trapnr.h>
 
 #include "../cpu/cpu.h"
+#include "../irq/irq.h"
 #include "vmx.h"
 
 /* PAUSE: exit after spinning this long, PAUSEs no further apart than the gap; in cycles. */
@@ -177,6 +178,8 @@ static u32 exec2_controls(struct vmx_vcpu *vmx)
 
 	if (!vmx->vpid)
 		exec2 &= ~EXEC2_VPID;
+	if (!vmx->apic)
+		exec2 &= ~EXEC2_APIC;
 	if (!v->lazy.use_tsc_aux)
 		exec2 &= ~EXEC2_RDTSCP;
 	if (!mezz_guest_has(v, X86_FEATURE_INVPCID))
@@ -221,7 +224,7 @@ static void init_fields(struct vmx_vcpu *vmx)
 	const struct { enum vmcs_field field; u64 val; } zero_or[] = {
 		{ VMCS_PIN, vmx_has.pin },
 		{ VMCS_EXIT_CTL, vmx_has.exit },
-		{ VMCS_MSR_BITMAP, page_to_phys(vmx_msr_map.shared) },
+		{ VMCS_MSR_BITMAP, page_to_phys(vmx->msr_bitmap ?: vmx_msr_map.shared) },
 		{ VMCS_LINK, ~0ull },
 		{ VMCS_PF_MASK }, { VMCS_PF_MATCH }, { VMCS_CR3_TARGETS },
 		{ VMCS_EXIT_MSR_STORES }, { VMCS_EXIT_MSR_LOADS }, { VMCS_ENTRY_MSR_LOADS },
@@ -277,6 +280,12 @@ int vmx_vcpu_create(struct mezz_vcpu *v)
 	vmx->vapic = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs || !vmx->vapic)
 		return -ENOMEM;
+	/* The APIC's MSRs come and go in the bitmap: also where one cannot allocate. */
+	if ((vmx_has.exec2 & EXEC2_APIC) && mezz_irqchip_any(v->vm)) {
+		if (mezz_msr_map_own(&vmx_msr_map, &vmx->msr_bitmap))
+			return -ENOMEM;
+		v->vapic = (u32 *)vmx->vapic;
+	}
 	vmx->vmcs->revision = vmx_has.revision;
 	vmx->vmcs_pa = virt_to_phys(vmx->vmcs);
 	if (vmx_has.exec2 & EXEC2_VPID)

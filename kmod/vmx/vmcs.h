@@ -29,6 +29,7 @@ enum vmcs_field {
 	VMCS_VPID = 0x0000,
 	VMCS_GUEST_SEL = 0x0800,	/* + 2 * enum mezz_seg; so the next three */
 	VMCS_GUEST_TR_SEL = 0x080e,
+	VMCS_GUEST_APIC_STATUS = 0x0810,
 	VMCS_HOST_ES_SEL = 0x0c00,
 	VMCS_HOST_CS_SEL = 0x0c02,
 	VMCS_HOST_SS_SEL = 0x0c04,
@@ -42,6 +43,7 @@ enum vmcs_field {
 	VMCS_TSC_OFFSET = 0x2010,
 	VMCS_VIRTUAL_APIC = 0x2012,
 	VMCS_EPTP = 0x201a,
+	VMCS_EOI_EXIT0 = 0x201c,	/* + 2 * number */
 	VMCS_XSS_EXIT_BITMAP = 0x202c,
 	VMCS_ENCLS_EXIT_BITMAP = 0x202e,
 	VMCS_TSC_MULTIPLIER = 0x2032,
@@ -151,17 +153,26 @@ enum vmcs_field {
 #define EXEC_SECONDARY		BIT(31)
 
 /* VMCS_EXEC2 */
+#define EXEC2_APIC_ACCESS	BIT(0)
 #define EXEC2_EPT		BIT(1)
 #define EXEC2_RDTSCP		BIT(3)
+#define EXEC2_X2APIC		BIT(4)
 #define EXEC2_VPID		BIT(5)
 #define EXEC2_WBINVD		BIT(6)
 #define EXEC2_UNRESTRICTED	BIT(7)
+#define EXEC2_APIC_REGS		BIT(8)
+#define EXEC2_VID		BIT(9)
+#define EXEC2_APIC		(EXEC2_X2APIC | EXEC2_APIC_REGS | EXEC2_VID)
 #define EXEC2_PLE		BIT(10)
 #define EXEC2_INVPCID		BIT(12)
 #define EXEC2_ENCLS		BIT(15)
 #define EXEC2_PML		BIT(17)
 #define EXEC2_XSAVES		BIT(20)
 #define EXEC2_TSC_SCALING	BIT(25)
+
+/* VMCS_GUEST_APIC_STATUS: "Guest Interrupt Status" */
+#define APIC_STATUS_RVI		0xffu		/* highest vector that is requested */
+#define APIC_STATUS_SVI_SHIFT	8		/* in service */
 
 /* VMCS_EXIT_CTL */
 #define EXIT_SAVE_DEBUG		BIT(2)
@@ -256,6 +267,7 @@ enum vmx_reason {
 	VMX_MONITOR = 39,
 	VMX_PAUSE = 40,
 	VMX_TPR = 43,
+	VMX_EOI = 45,
 	VMX_EPT_VIOLATION = 48,
 	VMX_EPT_MISCONFIG = 49,
 	VMX_INVEPT = 50,
@@ -263,6 +275,7 @@ enum vmx_reason {
 	VMX_INVVPID = 53,
 	VMX_WBINVD = 54,
 	VMX_XSETBV = 55,
+	VMX_APIC_WRITE = 56,
 	VMX_VMFUNC = 59,
 	VMX_ENCLS = 60,
 	VMX_NR_REASONS = 64,

@@ -6,7 +6,7 @@
  * machine do it, switching CPUs on), check/ (the rules of an entry), vmcs.c (life
  * of a control structure, which CPU has it, what exits), run.c (one world switch;
  * enter.S beside it), state.c (registers, segments, debug registers), exits.c (exit
- * table), events.c (injection, windows), msr.c (MSRs).
+ * table), events.c (injection, windows), msr.c (MSRs), apic.c (an APIC in hardware).
  *
  * Where a control structure is: it stays current on the CPU that used it last,
  * and moves when its vCPU runs, or is looked at, on another one. Reading and
@@ -123,7 +123,8 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @flat: the guest has no paging, and pages that map every address to itself
  * @flat_cr3: its CR3 then
  * @tpr: what the virtual-APIC page says, as we know it
- * @vapic: virtual-APIC page, used for its TPR
+ * @vapic: virtual-APIC page, used for its TPR or more (apic.c)
+ * @apic: the hardware acts for the LAPIC
  * @vmcs: the control structure
  * @vmcs_pa: its physical address
  * @link: in vmx_cpu.vmcss of @cpu
@@ -139,6 +140,7 @@ struct vmx_vcpu {
 	bool launched;
 	bool injected;
 	bool software, flat;
+	bool apic;
 	u8 pre;
 	u8 have;
 	u8 tpr;
@@ -238,6 +240,12 @@ void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
 /* check/dump.c */
 void vmx_dump(struct mezz_vcpu *v);
 
+/* apic.c */
+void vmx_apic_mode(struct mezz_vcpu *v, bool on);
+void vmx_apic_load(struct mezz_vcpu *v, u8 irr, u8 isr);
+void vmx_apic_raise(struct mezz_vcpu *v, u8 irr);
+void vmx_apic_eoi_exits(struct mezz_vcpu *v, const unsigned long *vectors);
+
 /* limited.c */
 int vmx_limited_setup(struct mezz_host *host);
 void vmx_limited_teardown(void);
@@ -305,6 +313,8 @@ void vmx_msr_reset(struct vmx_vcpu *vmx, bool init);
 int vmx_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data);
 int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data);
 int vmx_msr_intercept(struct mezz_vcpu *v, u32 msr, bool read, bool write);
+/* What the guest reads and writes without exit: bit n of each is MSR @first + n. */
+void vmx_msr_permit64(u8 *map, u32 first, u64 reads, u64 writes);
 extern const u32 vmx_direct_msrs[], vmx_msrs[];
 
 #endif

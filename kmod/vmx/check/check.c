@@ -89,9 +89,21 @@ static bool cr3_targets(const struct vmx_snapshot *s)
 	return F(CR3_TARGETS) > MISC_CR3_TARGETS(s->caps->misc);
 }
 
+/* With virtual-interrupt delivery there is none. */
+static bool has_threshold(const struct vmx_snapshot *s)
+{
+	return (F(EXEC) & EXEC_TPR_SHADOW) && !(F(EXEC2) & EXEC2_VID);
+}
+
+static bool tpr_reserved(const struct vmx_snapshot *s)
+{
+	return has_threshold(s) && (F(TPR_THRESHOLD) & ~0xfull);
+}
+
 static bool tpr_threshold(const struct vmx_snapshot *s)
 {
-	return (F(EXEC) & EXEC_TPR_SHADOW) && (F(TPR_THRESHOLD) & 0xf) > s->vtpr >> 4;
+	return has_threshold(s) && !(F(EXEC2) & EXEC2_APIC_ACCESS) &&
+	       (F(TPR_THRESHOLD) & 0xf) > s->vtpr >> 4;
 }
 
 static bool ept_type(const struct vmx_snapshot *s)
@@ -305,13 +317,18 @@ static const struct rule {
 	     IF_SET(EXEC, EXEC_MSR_BITMAP)),
 	RULE(PHYS, VIRTUAL_APIC, 0xfff, 0, "virtual-APIC page: not a page's physical address",
 	     IF_SET(EXEC, EXEC_TPR_SHADOW)),
-	RULE(BITS, TPR_THRESHOLD, ~0xfull, 0, "TPR threshold: reserved bits",
-	     IF_SET(EXEC, EXEC_TPR_SHADOW)),
+	FN(tpr_reserved, "TPR threshold: reserved bits"),
 	FN(tpr_threshold, "TPR threshold: above the TPR in the virtual-APIC page"),
 	RULE(BITS, PIN, PIN_NMI, PIN_NMI, "virtual NMIs without NMI exiting",
 	     IF_SET(PIN, PIN_VNMI)),
 	RULE(BITS, PIN, PIN_VNMI, PIN_VNMI, "NMI-window exiting without virtual NMIs",
 	     IF_SET(EXEC, EXEC_NMI_WINDOW)),
+	RULE(BITS, EXEC2, EXEC2_APIC, 0, "x2APIC mode, APIC registers or interrupts without TPR",
+	     IF(EXEC, EXEC_TPR_SHADOW, 0)),
+	RULE(BITS, EXEC2, EXEC2_APIC_ACCESS, 0, "x2APIC mode beside APIC accesses",
+	     IF_SET(EXEC2, EXEC2_X2APIC)),
+	RULE(BITS, PIN, PIN_INTR, PIN_INTR, "virtual interrupts without interrupt exiting",
+	     IF_SET(EXEC2, EXEC2_VID)),
 	RULE(NOT_ZERO, VPID, 0, 0, "VPID: 0", IF_SET(EXEC2, EXEC2_VPID)),
 	RULE(BITS, EXEC2, EXEC2_EPT, EXEC2_EPT, "unrestricted guest without EPT",
 	     IF_SET(EXEC2, EXEC2_UNRESTRICTED)),
