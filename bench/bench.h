@@ -70,6 +70,14 @@ struct result measure_mmio_eventfd(void);
 struct result measure_hlt(void);
 struct result measure_fault(void);
 
+/* dirty.c */
+struct result measure_log_write(void);
+struct result measure_log_get(void);
+struct result measure_log_clean(void);
+struct result measure_log_clear(void);
+struct result measure_ring_write(void);
+struct result measure_ring_reset(void);
+
 /* irq.c */
 struct result measure_self_ipi(void);
 struct result measure_deadline(void);

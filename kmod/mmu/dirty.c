@@ -62,37 +62,45 @@ void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot)
 
 	for (gfn = slot->gfn; gfn < end; gfn += CHUNK * BITS_PER_LONG) {
 		write_lock(&vm->mmu.lock);
-		mezz_pt_protect(vm, gfn, min(end, gfn + CHUNK * BITS_PER_LONG), &zap);
+		mezz_pt_weaken(vm, gfn, min(end, gfn + CHUNK * BITS_PER_LONG),
+			       mezz_engine->pt->write, &zap);
 		write_unlock(&vm->mmu.lock);
 		cond_resched();
 	}
 	mezz_zap_done(vm, &zap);
 }
 
-/* mmu.lock held for writing. Write-protect the pages of the bits in @mask. */
-static void protect_mask(struct mezz_vm *vm, u64 gfn, unsigned long mask, struct mezz_zap *zap)
+/*
+ * The first word from @i on that has bits, or @end. Without the lock: a bit that is set
+ * later belongs to the next log.
+ */
+static unsigned long next_dirty(const unsigned long *dirty, unsigned long i, unsigned long end)
 {
-	while (mask) {
-		unsigned int bit = __ffs(mask);
-
-		mezz_pt_protect(vm, gfn + bit, gfn + bit + 1, zap);
-		mask &= mask - 1;
-	}
+	for (; i + 4 <= end; i += 4)
+		if (READ_ONCE(dirty[i]) | READ_ONCE(dirty[i + 1]) |
+		    READ_ONCE(dirty[i + 2]) | READ_ONCE(dirty[i + 3]))
+			break;
+	while (i < end && !READ_ONCE(dirty[i]))
+		i++;
+	return i;
 }
 
 /* Take all bits out of the log into its second half. slots_lock held. */
 static void take_log(struct mezz_vm *vm, struct mezz_slot *slot)
 {
-	unsigned long n = words(slot->npages), i, end;
-	unsigned long *taken = slot->dirty + n;
+	unsigned long n = words(slot->npages), i, end, *dirty = slot->dirty;
+	unsigned long *taken = dirty + n;
+	u64 bits = mezz_engine->pt->write;
 	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
 
-	for (i = 0; i < n; i = end) {
+	memset(taken, 0, n * sizeof(long));
+	for (i = next_dirty(dirty, 0, n); i < n; i = next_dirty(dirty, i, n)) {
 		end = min(n, i + CHUNK);
 		write_lock(&vm->mmu.lock);
-		for (; i < end; i++) {
-			taken[i] = READ_ONCE(slot->dirty[i]) ? xchg(&slot->dirty[i], 0) : 0;
-			protect_mask(vm, slot->gfn + i * BITS_PER_LONG, taken[i], &zap);
+		for (; i < end; i = next_dirty(dirty, i + 1, end)) {
+			taken[i] = xchg(&dirty[i], 0);
+			mezz_pt_weaken_mask(vm, slot->gfn + i * BITS_PER_LONG, taken[i], bits,
+					    &zap);
 		}
 		write_unlock(&vm->mmu.lock);
 		cond_resched();
@@ -170,7 +178,7 @@ static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 			if (!mask[i])
 				continue;
 			mask[i] &= atomic_long_fetch_andnot(mask[i], (atomic_long_t *)&dirty[i]);
-			protect_mask(vm, gfn, mask[i], &zap);
+			mezz_pt_weaken_mask(vm, gfn, mask[i], mezz_engine->pt->write, &zap);
 		}
 		write_unlock(&vm->mmu.lock);
 		cond_resched();

@@ -15,6 +15,8 @@
  * Locking: head is the vCPU's, by its mutex; tail is guarded by slots_lock. User space
  * may write anything into the ring: what is read there is checked.
  */
+#include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/vmalloc.h>
@@ -99,35 +101,56 @@ long mezz_ring_cap(void)
 	return MAX_ENTRIES * sizeof(struct kvm_dirty_gfn);
 }
 
-/* mmu.lock held for writing. The page may be written, and pushed, again. */
-static void reset_page(struct mezz_vm *vm, u32 id, u64 offset, struct mezz_zap *zap)
-{
-	struct mezz_slot *slot = id < MEZZ_MAX_SLOTS ? mezz_slot_by_id(vm, id) : NULL;
+/* Pages of one word of a slot's bitmap. */
+struct pages {
+	u32 slot;
+	u64 word;
+	unsigned long mask;
+};
 
-	/* The slot may have changed since the entry was written. */
-	if (!slot || !slot->dirty || offset >= slot->npages)
+/* mmu.lock held for writing. The pages may be written, and pushed, again. */
+static void reset_pages(struct mezz_vm *vm, const struct pages *p, struct mezz_zap *zap)
+{
+	struct mezz_slot *slot = p->slot < MEZZ_MAX_SLOTS ? mezz_slot_by_id(vm, p->slot) : NULL;
+	u64 first = p->word * BITS_PER_LONG;
+	unsigned long mask = p->mask;
+
+	/* The slot may have changed since the entries were written. */
+	if (!slot || !slot->dirty || first >= slot->npages)
 		return;
-	clear_bit(offset, slot->dirty);
-	mezz_pt_protect(vm, slot->gfn + offset, slot->gfn + offset + 1, zap);
+	if (slot->npages - first < BITS_PER_LONG)
+		mask &= BIT(slot->npages - first) - 1;
+	atomic_long_andnot(mask, (atomic_long_t *)&slot->dirty[p->word]);
+	mezz_pt_weaken_mask(vm, slot->gfn + first, mask, mezz_engine->pt->write, zap);
 }
 
 /* At most BATCH entries. Returns how many. */
 static unsigned int reset_some(struct mezz_vm *vm, struct mezz_ring *r, struct mezz_zap *zap)
 {
+	struct pages p = {};
 	unsigned int n;
 
 	write_lock(&vm->mmu.lock);
 	for (n = 0; n < BATCH && used(r); n++) {
 		struct kvm_dirty_gfn *e = &r->gfns[r->tail & (r->size - 1)];
+		u64 offset;
+		u32 slot;
 
 		/* User space has read the entry before it set the flag. */
 		if (!(smp_load_acquire(&e->flags) & KVM_DIRTY_GFN_F_RESET))
 			break;
-		reset_page(vm, READ_ONCE(e->slot), READ_ONCE(e->offset), zap);
+		slot = READ_ONCE(e->slot);
+		offset = READ_ONCE(e->offset);
+		if (slot != p.slot || offset / BITS_PER_LONG != p.word) {
+			reset_pages(vm, &p, zap);
+			p = (struct pages) { slot, offset / BITS_PER_LONG };
+		}
+		p.mask |= BIT(offset % BITS_PER_LONG);
 		WRITE_ONCE(e->flags, 0);
 		/* The vCPU reuses the entry after this. */
 		smp_store_release(&r->tail, r->tail + 1);
 	}
+	reset_pages(vm, &p, zap);
 	write_unlock(&vm->mmu.lock);
 	return n;
 }

@@ -246,22 +246,51 @@ static u64 *lookup(struct mezz_vm *vm, u64 gfn, unsigned int *level)
 	}
 }
 
-void mezz_pt_protect(struct mezz_vm *vm, u64 first, u64 end, struct mezz_zap *zap)
+static void weaken(struct mezz_vm *vm, u64 *ep, unsigned int level, u64 bits,
+		   struct mezz_zap *zap)
 {
-	const struct mezz_pt_format *pt = mezz_engine->pt;
+	u64 e = READ_ONCE(*ep);
+
+	if (!(e & mezz_engine->pt->present))
+		return;
+	if (level > 1) {
+		clear_leaf(vm, ep, level, zap);
+	} else if (e & bits) {
+		/* Against the MMU's accessed and dirty bits. */
+		atomic64_andnot(bits, (atomic64_t *)ep);
+		zap->flush = true;
+	}
+}
+
+void mezz_pt_weaken(struct mezz_vm *vm, u64 first, u64 end, u64 bits, struct mezz_zap *zap)
+{
 	unsigned int level;
 
 	while (first < end) {
 		u64 *ep = lookup(vm, first, &level);
-		u64 e = READ_ONCE(*ep);
 
-		if ((e & pt->present) && level > 1) {
-			clear_leaf(vm, ep, level, zap);
-		} else if ((e & pt->present) && (e & pt->write)) {
-			atomic64_andnot(pt->write, (atomic64_t *)ep);
-			zap->flush = true;
-		}
+		weaken(vm, ep, level, bits, zap);
 		first = (first | (span(level) - 1)) + 1;
+	}
+}
+
+void mezz_pt_weaken_mask(struct mezz_vm *vm, u64 gfn, unsigned long mask, u64 bits,
+			 struct mezz_zap *zap)
+{
+	unsigned int level = 0;
+	u64 *ep = NULL, end = 0;
+
+	for (; mask; mask &= mask - 1) {
+		u64 at = gfn + __ffs(mask);
+
+		/* One walk for all of a table. */
+		if (at >= end) {
+			ep = lookup(vm, at, &level);
+			if (level == 1)
+				ep -= index_of(at, 1);
+			end = (at | (ENTRIES - 1)) + 1;
+		}
+		weaken(vm, level == 1 ? ep + index_of(at, 1) : ep, level, bits, zap);
 	}
 }
 

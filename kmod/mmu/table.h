@@ -68,13 +68,17 @@ void mezz_pt_zap(struct mezz_vm *vm, u64 first, u64 end, struct mezz_zap *zap);
 void mezz_zap_done(struct mezz_vm *vm, struct mezz_zap *zap);
 
 /**
- * mezz_pt_protect() - make translations of a range read-only, large ones absent
+ * mezz_pt_weaken() - take bits out of the 4 KiB translations of a range
  * @vm: the VM; mmu.lock held for writing
  * @first: first frame
  * @end: last frame + 1
- * @zap: ->flush is set when something was
+ * @bits: without which the next write is noticed; large translations become absent
+ * @zap: ->flush is set when there were any
  */
-void mezz_pt_protect(struct mezz_vm *vm, u64 first, u64 end, struct mezz_zap *zap);
+void mezz_pt_weaken(struct mezz_vm *vm, u64 first, u64 end, u64 bits, struct mezz_zap *zap);
+/* The same for the frames @gfn + n, for each bit n of @mask. */
+void mezz_pt_weaken_mask(struct mezz_vm *vm, u64 gfn, unsigned long mask, u64 bits,
+			 struct mezz_zap *zap);
 
 /**
  * mezz_pt_age() - was the range accessed?

@@ -198,24 +198,57 @@ static void table_zap_large(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vm->stat[MEZZ_VM_STAT_pages_2m], 1ull);
 }
 
-static void table_protect(struct kunit *test)
+static void table_weaken(struct kunit *test)
 {
 	struct mezz_vm *vm = table_vm(test);
 	struct mezz_zap z = MEZZ_ZAP_INIT(z);
+	u64 write = mezz_engine->pt->write;
 	unsigned int level;
 
 	map(vm, 1, 1, 0x1000, rw());
 	map(vm, 2, 1, 0x2000, rw());
 	map(vm, 3, 1, 0x3000, ro());
 	map(vm, 0x200, 2, 0x200000, rw());
-	mezz_pt_protect(vm, 3, 4, &z);
+	mezz_pt_weaken(vm, 3, 4, write, &z);
 	KUNIT_EXPECT_FALSE(test, z.flush);
-	mezz_pt_protect(vm, 2, 0x210, &z);
+	mezz_pt_weaken(vm, 2, 0x210, write, &z);
 	KUNIT_EXPECT_TRUE(test, z.flush);
 	KUNIT_EXPECT_EQ(test, entry(vm, 1, &level), 0x1000 | rw());
 	KUNIT_EXPECT_EQ(test, entry(vm, 2, &level), 0x2000 | ro());
 	KUNIT_EXPECT_EQ(test, entry(vm, 3, &level), 0x3000 | ro());
 	KUNIT_EXPECT_EQ(test, entry(vm, 0x200, &level), 0ull);
+	mezz_zap_done(vm, &z);
+}
+
+/* Frames on both sides of a table's end, a large page, and nothing. */
+static void table_weaken_mask(struct kunit *test)
+{
+	struct mezz_vm *vm = table_vm(test);
+	struct mezz_zap z = MEZZ_ZAP_INIT(z);
+	u64 dirty = mezz_engine->pt->dirty, gfn;
+	unsigned int level;
+
+	for (gfn = 0x1e0; gfn < 0x220; gfn++)
+		map(vm, gfn, 1, gfn << PAGE_SHIFT, rw() | (gfn == 0x1ff ? 0 : dirty));
+	map(vm, 0x400, 2, 0x400000, rw() | dirty);
+	mezz_pt_weaken_mask(vm, 0x1ff, BIT(0), dirty, &z);
+	KUNIT_EXPECT_FALSE(test, z.flush);
+	mezz_pt_weaken_mask(vm, 0x1f0, BIT(0) | BIT(14) | BIT(15) | BIT(16) | BIT(47), dirty, &z);
+	KUNIT_EXPECT_TRUE(test, z.flush);
+	for (gfn = 0x1e0; gfn < 0x220; gfn++) {
+		bool clean = gfn == 0x1f0 || (gfn >= 0x1fe && gfn <= 0x200) || gfn == 0x21f;
+
+		KUNIT_EXPECT_EQ(test, entry(vm, gfn, &level),
+				gfn << PAGE_SHIFT | rw() | (clean ? 0 : dirty));
+	}
+	z.flush = false;
+	mezz_pt_weaken_mask(vm, 0x220, ~0ul, dirty, &z);
+	mezz_pt_weaken_mask(vm, 0x800, ~0ul, dirty, &z);
+	KUNIT_EXPECT_FALSE(test, z.flush);
+	mezz_pt_weaken_mask(vm, 0x3ff, BIT(0) | BIT(7) | BIT(8), dirty, &z);
+	KUNIT_EXPECT_TRUE(test, z.flush);
+	KUNIT_EXPECT_EQ(test, entry(vm, 0x400, &level), 0ull);
+	KUNIT_EXPECT_EQ(test, vm->stat[MEZZ_VM_STAT_pages_2m], 0ull);
 	mezz_zap_done(vm, &z);
 }
 
@@ -241,7 +274,8 @@ static struct kunit_case table_cases[] = {
 	KUNIT_CASE_PARAM(table_permissions, format_gen_params),
 	KUNIT_CASE_PARAM(table_zap, format_gen_params),
 	KUNIT_CASE_PARAM(table_zap_large, format_gen_params),
-	KUNIT_CASE_PARAM(table_protect, format_gen_params),
+	KUNIT_CASE_PARAM(table_weaken, format_gen_params),
+	KUNIT_CASE_PARAM(table_weaken_mask, format_gen_params),
 	KUNIT_CASE_PARAM(table_age, format_gen_params),
 	{}
 };
