@@ -266,6 +266,12 @@ struct mezz_engine {
 	 * qualifying words.
 	 */
 	void (*exit_info)(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
+	/*
+	 * [P] Optional, with mezz_pt_format.logs: from the next entry on, the CPU logs
+	 * writes that set a dirty bit, or no more. mezz_log_write() hears of each before
+	 * interrupts are on again in the section, or it is over. 0 or -ENOMEM
+	 */
+	int (*log_writes)(struct mezz_vcpu *v, bool on);
 	/* [P] Print the control block to the kernel log, rate-limited by the caller. */
 	void (*dump)(struct mezz_vcpu *v);
 	/* [S] Optional: take away what this CPU cannot give to guests, of what the core offers. */

@@ -174,10 +174,24 @@ static int intr_exit(struct mezz_vcpu *v)
 	return -EINTR;
 }
 
+/* A request that may find no memory: then the next KVM_RUN settles it, or none. */
+static int settle(struct mezz_vcpu *v, enum mezz_request req, int (*fn)(struct mezz_vcpu *v))
+{
+	int r;
+
+	if (!test_and_clear_bit(req, &v->requests))
+		return 0;
+	r = fn(v);
+	if (r)
+		mezz_request(v, req);
+	return r;
+}
+
 /* Requests that may sleep or that leave to user space. SRCU read side held. */
 static int slow_requests(struct mezz_vcpu *v)
 {
 	struct kvm_run *run = v->run;
+	int r;
 
 	if (test_bit(MEZZ_REQ_DEAD, &v->requests))
 		return -EIO;
@@ -198,14 +212,10 @@ static int slow_requests(struct mezz_vcpu *v)
 		}
 		clear_bit(MEZZ_REQ_RING_FULL, &v->requests);
 	}
-	if (test_and_clear_bit(MEZZ_REQ_MSR_FILTER, &v->requests)) {
-		int r = mezz_msr_filter_apply(v);
-
-		if (r) {
-			mezz_request(v, MEZZ_REQ_MSR_FILTER);
-			return r;
-		}
-	}
+	r = settle(v, MEZZ_REQ_MSR_FILTER, mezz_msr_filter_apply);
+	r = r ?: settle(v, MEZZ_REQ_LOG, mezz_log_apply);
+	if (r)
+		return r;
 	if (test_and_clear_bit(MEZZ_REQ_RELOAD_ROOT, &v->requests))
 		mezz_engine->set_root(v, v->vm->mmu.root_hpa);
 	if (test_and_clear_bit(MEZZ_REQ_CLOCK, &v->requests))

@@ -158,8 +158,9 @@ static int init_vcpu(struct mezz_vcpu *v)
 	mezz_vcpu_reset(v, false);
 	mezz_engine->set_root(v, v->vm->mmu.root_hpa);
 	mezz_engine->update_tsc(v);
-	/* Whoever replaces the filter from here on may not know of this vCPU yet. */
+	/* Whoever changes these from here on may not know of this vCPU yet. */
 	mezz_request(v, MEZZ_REQ_MSR_FILTER);
+	mezz_request(v, MEZZ_REQ_LOG);
 	return 0;
 }
 

@@ -71,6 +71,7 @@ enum mezz_request {
 	MEZZ_REQ_MSR_FILTER,	/* intercept what the VM's new filter denies */
 	MEZZ_REQ_APF_READY,	/* tell the guest of pages that it waits for */
 	MEZZ_REQ_APF_HALT,	/* sleep until there is an interrupt, or such a page */
+	MEZZ_REQ_LOG,		/* slots log, or no slot does any more */
 	MEZZ_REQ_RELOAD_ROOT,	/* second-stage root was replaced */
 	MEZZ_REQ_DEAD,		/* the VM is broken or dying: KVM_RUN gives EIO */
 	MEZZ_NR_REQS

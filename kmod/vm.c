@@ -39,14 +39,12 @@ static void ack(void *unused)
 /* Too large for the stack; belongs to whoever has preemption off. */
 static DEFINE_PER_CPU(struct cpumask, flush_mask);
 
-void mezz_flush_all(struct mezz_vm *vm)
+void mezz_leave_guests(struct mezz_vm *vm)
 {
 	struct cpumask *mask;
 	struct mezz_vcpu *v;
 	int i, cpu, me;
 
-	mezz_for_each_vcpu(i, v, vm)
-		mezz_request(v, MEZZ_REQ_MEMORY_FLUSH);
 	/* Pairs with smp_store_mb() in run_section(). */
 	smp_mb();
 	me = get_cpu();
@@ -54,12 +52,23 @@ void mezz_flush_all(struct mezz_vm *vm)
 	cpumask_clear(mask);
 	mezz_for_each_vcpu(i, v, vm) {
 		cpu = READ_ONCE(v->cpu);
-		if (READ_ONCE(v->mode) == MEZZ_IN_SECTION && cpu != me)
+		/* Pairs with the release at the end of run_section(). */
+		if (smp_load_acquire(&v->mode) == MEZZ_IN_SECTION && cpu != me)
 			__cpumask_set_cpu(cpu, mask);
 	}
 	if (!cpumask_empty(mask))
 		smp_call_function_many(mask, ack, NULL, true);
 	put_cpu();
+}
+
+void mezz_flush_all(struct mezz_vm *vm)
+{
+	struct mezz_vcpu *v;
+	int i;
+
+	mezz_for_each_vcpu(i, v, vm)
+		mezz_request(v, MEZZ_REQ_MEMORY_FLUSH);
+	mezz_leave_guests(vm);
 	WRITE_ONCE(vm->stat[MEZZ_VM_STAT_remote_tlb_flushes],
 		   vm->stat[MEZZ_VM_STAT_remote_tlb_flushes] + 1);
 }

@@ -113,6 +113,13 @@ static inline int mezz_nr_vcpus(struct mezz_vm *vm)
 void mezz_poke_all(struct mezz_vm *vm, unsigned int req);
 
 /**
+ * mezz_leave_guests() - each vCPU has left the guest, or its section, since this call
+ * @vm: the VM
+ * They may be there again. Context: as mezz_flush_all().
+ */
+void mezz_leave_guests(struct mezz_vm *vm);
+
+/**
  * mezz_flush_all() - no vCPU uses a translation that was dropped before this call
  * @vm: the VM
  * Requests a TLB flush of every vCPU and waits until each that is in a section

@@ -2,12 +2,30 @@
 /*
  * The dirty log of a slot: which pages were written since somebody looked.
  *
- * While a slot logs it is mapped by 4 KiB entries, and an entry is writable
- * only after a write fault, which sets the page's bit under the same mmu.lock.
- * To take the log: clear bits and write-protect their pages under the lock,
- * flush, hand out what was cleared. A write through a stale TLB entry before
- * the flush belongs to the log being taken, whose pages user space reads later.
+ * While a slot logs it is mapped by 4 KiB entries. Who notices the first write to a
+ * clean page (mezz_cpu_logs)?
+ *  - A fault: an entry is writable only after a write fault, which sets the page's
+ *    bit under the same mmu.lock.
+ *  - The CPU: an entry is writable at once, but its dirty bit is clear. Whoever sets
+ *    that sets the page's bit, too: a write fault as above; a CPU by way of its vCPU's
+ *    own list, which is emptied into the log (mezz_log_write) before that CPU takes an
+ *    interrupt of the host's, and when the section ends.
  * Writes by this module set the bit after the data (mezz_mark_dirty).
+ *
+ * To take the log:
+ *  1. If the CPU logs: make all vCPUs leave the guest, which empties their lists. What
+ *     was written before the ioctl is now in the bitmap.
+ *  2. Under the lock: clear bits, and weaken the entries of these pages, and of no
+ *     others: make them read-only, or clear their dirty bits. So each entry that is
+ *     writable, or dirty, still has its bit in the bitmap or its page in a list.
+ *  3. Flush. A write through a stale TLB entry before that belongs to the log being
+ *     taken, whose pages user space reads later. The next one is noticed.
+ *  4. Hand out what was cleared.
+ * A list may name a page whose bit was cleared for another's write: then the next log
+ * has it, too.
+ *
+ * To start: ask the vCPUs to have their CPUs log; publish the slot, which none of them
+ * sees before it has (mezz_synchronize); weaken all entries, flush.
  *
  * With KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_GET_DIRTY_LOG only copies, and
  * KVM_CLEAR_DIRTY_LOG clears what user space names.
@@ -31,6 +49,35 @@ static unsigned long words(u64 npages)
 	return BITS_TO_LONGS(npages);
 }
 
+/* Without these bits in a page's entry, the next write to it is noticed. */
+static u64 noticing(const struct mezz_vm *vm)
+{
+	return mezz_cpu_logs(vm) ? mezz_engine->pt->dirty : mezz_engine->pt->write;
+}
+
+/* One slot more, or one less. */
+static void count_slots(struct mezz_vm *vm, int n)
+{
+	bool before = vm->mmu.logging;
+	struct mezz_vcpu *v;
+	int i;
+
+	WRITE_ONCE(vm->mmu.logging, vm->mmu.logging + n);
+	if (before == !!vm->mmu.logging)
+		return;
+	mezz_for_each_vcpu(i, v, vm)
+		mezz_request(v, MEZZ_REQ_LOG);
+}
+
+int mezz_log_apply(struct mezz_vcpu *v)
+{
+	struct mezz_vm *vm = v->vm;
+
+	if (!mezz_engine->pt->logs)
+		return 0;
+	return mezz_engine->log_writes(v, mezz_cpu_logs(vm) && READ_ONCE(vm->mmu.logging));
+}
+
 int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot)
 {
 	slot->dirty = kvcalloc(words(slot->npages), 2 * sizeof(long), GFP_KERNEL_ACCOUNT);
@@ -38,11 +85,15 @@ int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot)
 		return -ENOMEM;
 	if (!vm->ring_size && (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET))
 		bitmap_set(slot->dirty, 0, slot->npages);
+	count_slots(vm, 1);
 	return 0;
 }
 
-void mezz_dirty_free(struct mezz_slot *slot)
+void mezz_dirty_free(struct mezz_vm *vm, struct mezz_slot *slot)
 {
+	if (!slot->dirty)
+		return;
+	count_slots(vm, -1);
 	kvfree(slot->dirty);
 	slot->dirty = NULL;
 }
@@ -54,6 +105,15 @@ void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn)
 		mezz_ring_push(v, slot, gfn);
 }
 
+void mezz_log_write(struct mezz_vcpu *v, u64 gpa)
+{
+	u64 gfn = gpa >> PAGE_SHIFT;
+	struct mezz_slot *slot = mezz_slot_find(v->vm, gfn);
+
+	if (slot)
+		mezz_mark_dirty(v, slot, gfn);
+}
+
 /* Large mappings go; they come back as 4 KiB ones. */
 void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot)
 {
@@ -63,7 +123,7 @@ void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot)
 	for (gfn = slot->gfn; gfn < end; gfn += CHUNK * BITS_PER_LONG) {
 		write_lock(&vm->mmu.lock);
 		mezz_pt_weaken(vm, gfn, min(end, gfn + CHUNK * BITS_PER_LONG),
-			       mezz_engine->pt->write, &zap);
+			       noticing(vm), &zap);
 		write_unlock(&vm->mmu.lock);
 		cond_resched();
 	}
@@ -90,7 +150,7 @@ static void take_log(struct mezz_vm *vm, struct mezz_slot *slot)
 {
 	unsigned long n = words(slot->npages), i, end, *dirty = slot->dirty;
 	unsigned long *taken = dirty + n;
-	u64 bits = mezz_engine->pt->write;
+	u64 bits = noticing(vm);
 	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
 
 	memset(taken, 0, n * sizeof(long));
@@ -128,6 +188,8 @@ static long get_log(struct mezz_vm *vm, const struct kvm_dirty_log *log)
 
 	if (IS_ERR(slot))
 		return PTR_ERR(slot);
+	if (mezz_cpu_logs(vm))
+		mezz_leave_guests(vm);
 	n = words(slot->npages);
 	from = slot->dirty;
 	if (!vm->mmu.manual_protect) {
@@ -156,7 +218,7 @@ static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 {
 	struct mezz_slot *slot = find_log(vm, log->slot);
 	unsigned long n = words(log->num_pages), i, end, *mask, *dirty;
-	u64 gfn;
+	u64 gfn, bits = noticing(vm);
 	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
 
 	if (IS_ERR(slot))
@@ -178,7 +240,7 @@ static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 			if (!mask[i])
 				continue;
 			mask[i] &= atomic_long_fetch_andnot(mask[i], (atomic_long_t *)&dirty[i]);
-			mezz_pt_weaken_mask(vm, gfn, mask[i], mezz_engine->pt->write, &zap);
+			mezz_pt_weaken_mask(vm, gfn, mask[i], bits, &zap);
 		}
 		write_unlock(&vm->mmu.lock);
 		cond_resched();

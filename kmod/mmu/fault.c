@@ -60,6 +60,21 @@ static unsigned int best_level(const struct mezz_slot *slot, u64 gfn, unsigned i
 	return level;
 }
 
+/* What an entry has of writing: all after a write fault; @flags: of the host's entry. */
+static u64 write_bits(const struct mezz_vm *vm, const struct mezz_slot *slot, u32 flags, bool write)
+{
+	const struct mezz_pt_format *pt = mezz_engine->pt;
+
+	if (write)
+		return pt->write | pt->dirty;
+	if ((flags & HOST_WRITTEN) != HOST_WRITTEN || (slot->flags & KVM_MEM_READONLY))
+		return 0;
+	/* Dirty in the host: writing changes nothing there. In a log it does. */
+	if (!slot->dirty)
+		return pt->write | pt->dirty;
+	return mezz_cpu_logs(vm) ? pt->write : 0;
+}
+
 /* Context: IRQs off. */
 static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, bool write,
 			    u64 **spare)
@@ -82,10 +97,7 @@ static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn
 	bits = pt->leaf | pt->read | pt->exec;
 	if (unlikely(map.flags & MEZZ_HOST_UNCACHED))
 		bits ^= pt->uncached;
-	/* Dirty in the host: writing changes nothing there. In a log it would. */
-	if (write || ((map.flags & HOST_WRITTEN) == HOST_WRITTEN && !slot->dirty &&
-		      !(slot->flags & KVM_MEM_READONLY)))
-		bits |= pt->write | pt->dirty;
+	bits |= write_bits(vm, slot, map.flags, write);
 	if (map.level > 1) {
 		r = TRY_BUSY;
 		if (invalidating(mmu, hva, map.level))

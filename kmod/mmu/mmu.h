@@ -90,10 +90,12 @@ struct mezz_slots {
  * @addr: mask of the physical address
  * @uncached: bits of a leaf that are the opposite of @leaf's for memory that the
  *	host does not map write-back
+ * @logs: the CPU can log writes that set @dirty (mezz_engine.log_writes)
  */
 struct mezz_pt_format {
 	u64 present, table, leaf, large, read, write, exec, nx, accessed, dirty, addr;
 	u64 uncached;
+	bool logs;
 };
 
 /**
@@ -113,6 +115,7 @@ struct mezz_pt_format {
  * @nr_pages: what KVM_SET_NR_MMU_PAGES said; limits nothing
  * @manual_protect: KVM_DIRTY_LOG_* bits of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
  *	written with vm->slots_lock
+ * @logging: how many slots log; written with vm->slots_lock
  */
 struct mezz_mmu {
 	rwlock_t lock;
@@ -125,6 +128,7 @@ struct mezz_mmu {
 	struct mezz_slot *leaving;
 	unsigned long nr_pages;
 	u64 manual_protect;
+	unsigned int logging;
 };
 
 /* What mezz_mmu_fault says. */
@@ -163,6 +167,10 @@ unsigned long mezz_gfn_hva(struct mezz_vm *vm, u64 gfn, bool write);
  * dirty ring if there is one. The vCPU mutex held; any context.
  */
 void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn);
+/* The CPU has logged a write to the page of @gpa. SRCU read side held; any context. */
+void mezz_log_write(struct mezz_vcpu *v, u64 gpa);
+/* Settles MEZZ_REQ_LOG. [P] 0 or -ENOMEM */
+int mezz_log_apply(struct mezz_vcpu *v);
 
 /* --- ring.c: the dirty ring --- */
 /* vm->lock held. KVM_CAP_DIRTY_LOG_RING with @size bytes. 0, -EINVAL, -E2BIG */

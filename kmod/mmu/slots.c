@@ -161,7 +161,7 @@ static int delete_slot(struct mezz_vm *vm, struct mezz_slot *old)
 		return -ENOMEM;
 	publish(vm, slots, old);
 	zap_slot(vm, old);
-	mezz_dirty_free(old);
+	mezz_dirty_free(vm, old);
 	kfree(old);
 	return 0;
 }
@@ -258,7 +258,7 @@ static int apply(struct mezz_vm *vm, struct mezz_slot *old, struct mezz_slot *sl
 	else
 		r = reflag_slot(vm, old, slot);
 	if (r && !(old && old->dirty == slot->dirty))
-		mezz_dirty_free(slot);
+		mezz_dirty_free(vm, slot);
 	return r;
 }
 
@@ -293,7 +293,7 @@ static int set_region(struct mezz_vm *vm, const struct kvm_userspace_memory_regi
 	}
 	if (old) {
 		if (old->dirty != slot->dirty)
-			mezz_dirty_free(old);
+			mezz_dirty_free(vm, old);
 		kfree(old);
 	}
 	return 0;
@@ -335,7 +335,7 @@ void mezz_slots_destroy(struct mezz_vm *vm)
 
 	RCU_INIT_POINTER(vm->slots, NULL);
 	for (i = 0; i < slots->n; i++) {
-		mezz_dirty_free(slots->slot[i]);
+		mezz_dirty_free(vm, slots->slot[i]);
 		kfree(slots->slot[i]);
 	}
 	kfree(slots);

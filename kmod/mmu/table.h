@@ -13,7 +13,8 @@
 #include <linux/nospec.h>
 #include <linux/types.h>
 #include <asm/page.h>
-#include "mmu/mmu.h"
+#include "engine.h"
+#include "vm.h"
 
 /**
  * struct mezz_zap - what was taken out of the tables
@@ -95,10 +96,16 @@ static inline unsigned long mezz_slot_hva(const struct mezz_slot *slot, u64 gfn)
 	return slot->hva + (array_index_nospec(gfn - slot->gfn, slot->npages) << PAGE_SHIFT);
 }
 
+/* Who notices writes to clean pages of slots that log: the CPU, or else a fault? */
+static inline bool mezz_cpu_logs(const struct mezz_vm *vm)
+{
+	return mezz_engine->pt->logs && !vm->ring_size;
+}
+
 /* --- dirty.c, for slots.c --- */
 /* [P] slots_lock. The bitmap of a slot that is to log, initialized. 0, -ENOMEM */
 int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot);
-void mezz_dirty_free(struct mezz_slot *slot);
+void mezz_dirty_free(struct mezz_vm *vm, struct mezz_slot *slot);
 /* [P] slots_lock. @slot has been published: catch writes from now on. */
 void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot);
 long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp);

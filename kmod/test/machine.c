@@ -178,7 +178,7 @@ int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot)
 	return 0;
 }
 
-void mezz_dirty_free(struct mezz_slot *slot)
+void mezz_dirty_free(struct mezz_vm *vm, struct mezz_slot *slot)
 {
 }
 

@@ -107,7 +107,8 @@ static const struct {
 	{ offsetof(struct vmx_caps, exec2),
 	  EXEC2_EPT | EXEC2_WBINVD,
 	  EXEC2_UNRESTRICTED | EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE |
-	  EXEC2_XSAVES | EXEC2_TSC_SCALING | EXEC2_ENCLS | EXEC2_APIC, &vmx_has.exec2, "EPT" },
+	  EXEC2_XSAVES | EXEC2_TSC_SCALING | EXEC2_ENCLS | EXEC2_APIC | EXEC2_PML,
+	  &vmx_has.exec2, "EPT" },
 	{ offsetof(struct vmx_caps, exit),
 	  EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_LOAD_PAT | EXIT_LOAD_EFER,
 	  0, &vmx_has.exit, "loading of PAT and EFER" },
@@ -121,7 +122,7 @@ static const struct {
  * module is loaded they say what is used.
  */
 static bool use_ad = true, use_unrestricted = true, use_vpid = true;
-static bool use_tpr_shadow = true, use_timer = true, use_apicv = true;
+static bool use_tpr_shadow = true, use_timer = true, use_apicv = true, use_pml = true;
 
 module_param_named(eptad, use_ad, bool, 0444);
 MODULE_PARM_DESC(eptad, "VMX: accessed and dirty bits of EPT (default: if the CPU has them)");
@@ -135,6 +136,8 @@ module_param_named(enable_apicv, use_apicv, bool, 0444);
 MODULE_PARM_DESC(enable_apicv, "VMX: an x2APIC in hardware (default: if the CPU has it)");
 module_param_named(preemption_timer, use_timer, bool, 0444);
 MODULE_PARM_DESC(preemption_timer, "VMX: guests that never exit are stopped (default: so)");
+module_param_named(pml, use_pml, bool, 0444);
+MODULE_PARM_DESC(pml, "VMX: dirty logging by the CPU (default: if it can, and with eptad)");
 
 static const struct {
 	bool *use;
@@ -145,6 +148,7 @@ static const struct {
 	{ &use_tpr_shadow, &vmx_has.exec, EXEC_TPR_SHADOW },
 	{ &use_apicv, &vmx_has.exec2, EXEC2_APIC },
 	{ &use_timer, &vmx_has.pin, PIN_TIMER },
+	{ &use_pml, &vmx_has.exec2, EXEC2_PML },
 };
 
 /* Return: NULL, or what is missing. */
@@ -195,6 +199,8 @@ static const char *probe_ept(struct mezz_host *host)
 		vmx_pt_format.leaf |= EPT_ACCESSED;
 		vmx_pt_format.table |= EPT_ACCESSED;
 	}
+	use_pml = use_pml && use_ad;
+	vmx_pt_format.logs = use_pml;
 	host->pt_levels = levels;
 	host->max_page_level = !(cap & EPT_CAP_2M) ? 1 : cap & EPT_CAP_1G ? 3 : 2;
 	return NULL;
@@ -420,6 +426,7 @@ const struct mezz_engine mezz_vmx_engine = {
 	.flush_memory = vmx_flush_memory,
 	.set_root = vmx_set_root,
 	.exit_info = vmx_exit_info,
+	.log_writes = vmx_log_writes,
 	.dump = vmx_dump,
 	.cpuid_mask = vmx_cpuid_mask,
 	.direct_msrs = vmx_direct_msrs,

@@ -242,7 +242,7 @@ void vmx_requeue(struct vmx_vcpu *vmx, u32 reason)
 		return;
 	}
 	/* SDM 3, "Resuming Guest Software after Handling an Exception": IRET faulted. */
-	if (reason == VMX_EPT_VIOLATION) {
+	if (reason == VMX_EPT_VIOLATION || reason == VMX_PML_FULL) {
 		unblock = vmread(VMCS_QUALIFICATION) & EPT_Q_NMI_UNBLOCK;
 		drop_step(vmx);
 	}

@@ -92,8 +92,12 @@ static int exit_nmi(struct mezz_vcpu *v)
 
 static int exit_intr(struct mezz_vcpu *v)
 {
+	struct vmx_vcpu *vmx = to_vmx(v);
+
 	if (vmx_has.l1d_flush)
-		to_vmx(v)->pre |= VMX_PRE_L1D;
+		vmx->pre |= VMX_PRE_L1D;
+	if (unlikely(vmx->logs))
+		vmx_empty_log(vmx);
 	return mezz_exit_host_irq(v);
 }
 
@@ -183,6 +187,8 @@ const struct mezz_exit vmx_exits[VMX_NR_REASONS] = {
 
 	[VMX_EPT_VIOLATION] = MEZZ_EXIT(exit_ept, "fault", fault_exits),
 	[VMX_EPT_MISCONFIG] = MEZZ_SLOW_EXIT(mezz_exit_unknown, "ept-misconfig", other_exits),
+
+	[VMX_PML_FULL] = MEZZ_EXIT(vmx_exit_log_full, "log-full", other_exits),
 
 	/* The guest has none of these. */
 	[VMX_GETSEC] = MEZZ_EXIT(mezz_exit_ud, "getsec", other_exits),

@@ -42,7 +42,8 @@
 
 /* Exits that may come in the middle of a delivery, or of IRET. */
 #define MAY_INTERRUPT		(BIT_ULL(VMX_EXCEPTION) | BIT_ULL(VMX_TASK_SWITCH) |	\
-				 BIT_ULL(VMX_EPT_VIOLATION) | BIT_ULL(VMX_EPT_MISCONFIG))
+				 BIT_ULL(VMX_EPT_VIOLATION) | BIT_ULL(VMX_EPT_MISCONFIG) |	\
+				 BIT_ULL(VMX_PML_FULL))
 
 /* --- section begin and end --- */
 
@@ -121,6 +122,8 @@ void vmx_unload(struct mezz_vcpu *v)
 
 	if (unlikely(vmx->injected))
 		vmx_cancel_injection(v);
+	if (unlikely(vmx->logs))
+		vmx_empty_log(vmx);
 	/* What every exit to user space, or its completion, asks for is dear outside. */
 	mezz_get(v, MEZZ_RFLAGS);
 	if (!(vmx->have & VMX_HAVE_INTR_STATE))

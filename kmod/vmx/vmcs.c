@@ -188,6 +188,8 @@ static u32 exec2_controls(struct vmx_vcpu *vmx)
 		exec2 &= ~EXEC2_XSAVES;
 	if (v->vm->disabled_exits & KVM_X86_DISABLE_EXITS_PAUSE)
 		exec2 &= ~EXEC2_PLE;
+	if (!vmx->logs)
+		exec2 &= ~EXEC2_PML;
 	return exec2;
 }
 
@@ -316,8 +318,10 @@ void vmx_vcpu_destroy(struct mezz_vcpu *v)
 	mezz_msr_map_free(&vmx_msr_map, &vmx->msr_bitmap);
 	free_page((unsigned long)vmx->vmcs);
 	free_page((unsigned long)vmx->vapic);
+	free_page((unsigned long)vmx->log);
 	vmx->vmcs = NULL;
 	vmx->vapic = NULL;
+	vmx->log = NULL;
 	vmx->vpid = 0;
 }
 

@@ -30,6 +30,7 @@ enum vmcs_field {
 	VMCS_GUEST_SEL = 0x0800,	/* + 2 * enum mezz_seg; so the next three */
 	VMCS_GUEST_TR_SEL = 0x080e,
 	VMCS_GUEST_APIC_STATUS = 0x0810,
+	VMCS_GUEST_PML_INDEX = 0x0812,
 	VMCS_HOST_ES_SEL = 0x0c00,
 	VMCS_HOST_CS_SEL = 0x0c02,
 	VMCS_HOST_SS_SEL = 0x0c04,
@@ -278,6 +279,7 @@ enum vmx_reason {
 	VMX_APIC_WRITE = 56,
 	VMX_VMFUNC = 59,
 	VMX_ENCLS = 60,
+	VMX_PML_FULL = 62,
 	VMX_NR_REASONS = 64,
 };
 

@@ -6,7 +6,8 @@
  * machine do it, switching CPUs on), check/ (the rules of an entry), vmcs.c (life
  * of a control structure, which CPU has it, what exits), run.c (one world switch;
  * enter.S beside it), state.c (registers, segments, debug registers), exits.c (exit
- * table), events.c (injection, windows), msr.c (MSRs), apic.c (an APIC in hardware).
+ * table), events.c (injection, windows), msr.c (MSRs), apic.c (an APIC in hardware),
+ * log.c (dirty logging).
  *
  * Where a control structure is: it stays current on the CPU that used it last,
  * and moves when its vCPU runs, or is looked at, on another one. Reading and
@@ -125,6 +126,8 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @tpr: what the virtual-APIC page says, as we know it
  * @vapic: virtual-APIC page, used for its TPR or more (apic.c)
  * @apic: the hardware acts for the LAPIC
+ * @logs: the CPU logs writes
+ * @log: where to (log.c)
  * @vmcs: the control structure
  * @vmcs_pa: its physical address
  * @link: in vmx_cpu.vmcss of @cpu
@@ -140,7 +143,7 @@ struct vmx_vcpu {
 	bool launched;
 	bool injected;
 	bool software, flat;
-	bool apic;
+	bool apic, logs;
 	u8 pre;
 	u8 have;
 	u8 tpr;
@@ -171,6 +174,7 @@ struct vmx_vcpu {
 	/* the host's, sampled when the section began */
 	u64 host_kernel_gs_base, host_debugctl;
 	struct mezz_host_segs host_segs;
+	u64 *log;
 	struct page *msr_bitmap;	/* own one, NULL: the shared one */
 };
 
@@ -264,6 +268,12 @@ int vmx_enter(struct mezz_vcpu *v);
 void vmx_load_syscall(struct vmx_vcpu *vmx);
 void vmx_unload_syscall(struct vmx_vcpu *vmx);
 bool vmx_set_timer(struct mezz_vcpu *v, u64 tsc);
+
+/* log.c */
+int vmx_log_writes(struct mezz_vcpu *v, bool on);
+/* Tell the core of all that the CPU has logged. [A] */
+void vmx_empty_log(struct vmx_vcpu *vmx);
+int vmx_exit_log_full(struct mezz_vcpu *v);
 
 /* state.c */
 void vmx_fetch(struct mezz_vcpu *v, unsigned int what);

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The dirty log under vCPUs that write: nothing gets lost, nothing is made up, with
+ * write protection and where the CPU logs by itself (in-tree KVM's name for it: pml).
+ *
+ * Left to others: the ioctls' arguments and one vCPU in single steps (memory.c), the ring
+ * (ring.c).
+ */
+#include <cpuid.h>
+#include <stdlib.h>
+#include "test.h"
+
+#define GPA	 0x40000000ull
+#define PAGES	 1300u /* more than twice what a CPU logs between two exits */
+#define WORDS	 ((PAGES + 63) / 64)
+#define VCPUS	 2u
+#define ROUNDS	 24u
+#define PASSES	 3u
+#define QUIET	 ~0u
+#define INT_PUSH 0x40
+
+static uint64_t bitmap[WORDS];
+static uint8_t *memory;
+
+/* Logs are added up in @sum. */
+static void take_log(struct vm *vm, uint64_t *sum)
+{
+	struct kvm_dirty_log log = { .slot = SLOT_FREE, .dirty_bitmap = bitmap };
+
+	vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log);
+	for (unsigned int i = 0; i < WORDS; i++)
+		sum[i] |= bitmap[i];
+}
+
+static bool has(const uint64_t *bits, unsigned int page)
+{
+	return bits[page / 64] >> page % 64 & 1;
+}
+
+static void log_on(struct vm *vm, bool on)
+{
+	vm_slot(vm, SLOT_FREE, on ? KVM_MEM_LOG_DIRTY_PAGES : 0, GPA, PAGES * PAGE, memory);
+}
+
+static struct vcpu *vm_that_logs(void (*fn)(uint64_t))
+{
+	struct vcpu *v = vm_with_guest(VM_PLAIN, fn, 0);
+
+	memory = host_pages(PAGES * PAGE);
+	log_on(v->vm, true);
+	return v;
+}
+
+/* --- one vCPU, exactly --- */
+
+static bool odd(unsigned int page)
+{
+	return page & 1;
+}
+
+static bool any(unsigned int page)
+{
+	(void)page;
+	return true;
+}
+
+static bool none(unsigned int page)
+{
+	(void)page;
+	return false;
+}
+
+static void step_guest(uint64_t arg)
+{
+	volatile uint8_t *p = (void *)GPA;
+
+	(void)arg;
+	for (unsigned int i = 0; i < PAGES; i++)
+		(void)p[i * PAGE];
+	g_sync(0);
+	for (unsigned int round = 1; round < 4; round++) {
+		for (unsigned int i = 0; i < PAGES; i++)
+			p[i * PAGE] = round;
+		g_sync(1);
+		for (unsigned int i = 0; i < PAGES; i++)
+			(void)p[i * PAGE];
+		g_sync(2);
+		for (unsigned int i = 1; i < PAGES; i += 2)
+			p[i * PAGE + 7] = round;
+		g_sync(3);
+	}
+}
+
+static void check_log(struct vm *vm, bool (*written)(unsigned int page))
+{
+	uint64_t sum[WORDS] = {};
+	unsigned int lost = 0, made_up = 0;
+
+	take_log(vm, sum);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		lost += written(i) && !has(sum, i);
+		made_up += !written(i) && has(sum, i);
+	}
+	CHECK(!lost && !made_up, "%u pages are lost, %u were not written", lost, made_up);
+}
+
+/* Pages are first read, so that some drivers find them mapped already. */
+TEST(exact)
+{
+	static bool (*const written[])(unsigned int page) = { none, any, none, odd };
+	struct vcpu *v = vm_that_logs(step_guest);
+
+	memset(memory, 1, PAGES * PAGE);
+	CHECK_EQ(vcpu_run_sync(v), 0);
+	check_log(v->vm, none);
+	for (unsigned int i = 0; i < 9; i++) {
+		unsigned int step = 1 + i % 3;
+
+		CHECK_EQ(vcpu_run_sync(v), step);
+		check_log(v->vm, written[step]);
+	}
+	vcpu_run(v);
+}
+
+/* The log is switched off and on: what is written in between is in none. */
+TEST(off_and_on)
+{
+	struct vcpu *v = vm_that_logs(step_guest);
+
+	CHECK_EQ(vcpu_run_sync(v), 0);
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	log_on(v->vm, false);
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	CHECK_EQ(vcpu_run_sync(v), 3);
+	log_on(v->vm, true);
+	check_log(v->vm, none);
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	check_log(v->vm, any);
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	CHECK_EQ(vcpu_run_sync(v), 3);
+	check_log(v->vm, odd);
+}
+
+/* The vCPU's statistic "fault_exits", of this driver only. */
+static uint64_t faults(struct vcpu *v)
+{
+	struct {
+		struct kvm_stats_desc head;
+		char name[64];
+	} desc;
+	struct kvm_stats_header h;
+	uint64_t value = ~0ull;
+	int fd = ioctl(v->fd, KVM_GET_STATS_FD, NULL);
+
+	REQUIRE(fd >= 0 && pread(fd, &h, sizeof(h), 0) == sizeof(h) && h.name_size <= 64,
+		"no statistics");
+	for (uint32_t i = 0; i < h.num_desc; i++) {
+		size_t size = sizeof(desc.head) + h.name_size;
+
+		REQUIRE(pread(fd, &desc, size, h.desc_offset + i * size) == (ssize_t)size,
+			"statistic %u", i);
+		if (!strncmp(desc.name, "fault_exits", h.name_size))
+			REQUIRE(pread(fd, &value, sizeof(value),
+				      h.data_offset + desc.head.offset) == sizeof(value),
+				"its value");
+	}
+	close(fd);
+	return value;
+}
+
+static bool cpu_logs(void)
+{
+	FILE *f = fopen("/sys/module/mezz/parameters/pml", "r");
+	int yes = f ? fgetc(f) : 'N';
+	unsigned int a, b, c, d;
+
+	if (f)
+		fclose(f);
+	/* The parameter is about CPUs with VMX. */
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & 1 << 5) && yes == 'Y';
+}
+
+/* Where the CPU logs, pages that are mapped stay writable; elsewhere each costs a fault. */
+TEST(faults_only_without_pml)
+{
+	struct vcpu *v = vm_that_logs(step_guest);
+	uint64_t before;
+
+	if (dev_is_kvm())
+		test_skip("in-tree KVM counts faults in another way");
+	CHECK_EQ(vcpu_run_sync(v), 0);
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	check_log(v->vm, any);
+	before = faults(v);
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	CHECK_EQ(vcpu_run_sync(v), 3);
+	check_log(v->vm, odd);
+	CHECK_EQ(faults(v) - before, cpu_logs() ? 0 : PAGES / 2);
+}
+
+/* Frames of interrupts are written, too: the delivery is broken off, and repeated. */
+static void push_guest(uint64_t arg)
+{
+	(void)arg;
+	for (unsigned int round = 0; round < 2; round++) {
+		for (uint64_t i = 0; i < PAGES; i++)
+			asm volatile("mov %%rsp, %%rbx\n\t"
+				     "mov %0, %%rsp\n\t"
+				     "int $0x40\n\t"
+				     "mov %%rbx, %%rsp"
+				     :
+				     : "r"(GPA + (i + 1) * PAGE)
+				     : "rbx", "memory");
+		g_sync(round);
+	}
+}
+
+TEST(deliveries)
+{
+	struct vcpu *v = vm_that_logs(push_guest);
+
+	for (unsigned int round = 0; round < 2; round++) {
+		CHECK_EQ(vcpu_run_sync(v), round);
+		CHECK_EQ(guest_cpus[0].irqs[INT_PUSH], (round + 1) * PAGES);
+		check_log(v->vm, any);
+	}
+}
+
+/* --- several vCPUs, while the log is being taken --- */
+
+static volatile uint32_t go = QUIET, done_with[VCPUS];
+
+/* Is a page written in a round? */
+static bool in_round(unsigned int page, unsigned int round)
+{
+	return (page * 2654435761u + round * 40503u) >> 7 & 1;
+}
+
+static void round_guest(uint64_t id)
+{
+	g_spin_politely();
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		while (go != round)
+			g_pause();
+		for (uint64_t pass = 0; pass < PASSES; pass++) {
+			for (unsigned int i = 0; i < PAGES; i++) {
+				unsigned int page = id ? PAGES - 1 - i : i;
+
+				if (in_round(page, round))
+					G_WRITE(uint64_t, GPA + page * PAGE + id * 8,
+						round << 8 | pass);
+			}
+		}
+		/* No exit: whoever takes the log has to fetch what this CPU knows. */
+		done_with[id] = round + 1;
+	}
+}
+
+/* As a migration does it: what was logged is copied. */
+static void collect(struct vm *vm, uint64_t (*copy)[VCPUS], uint64_t *sum)
+{
+	take_log(vm, sum);
+	for (unsigned int i = 0; i < PAGES; i++)
+		if (has(bitmap, i))
+			memcpy(copy[i], memory + i * PAGE, sizeof(copy[i]));
+}
+
+static void check_round(uint64_t (*copy)[VCPUS], const uint64_t *sum, unsigned int round)
+{
+	unsigned int lost = 0, made_up = 0, stale = 0;
+
+	for (unsigned int i = 0; i < PAGES; i++) {
+		lost += in_round(i, round) && !has(sum, i);
+		made_up += !in_round(i, round) && has(sum, i);
+		stale += !!memcmp(copy[i], memory + i * PAGE, sizeof(copy[i]));
+	}
+	CHECK(!lost, "round %u: %u pages are not in the log", round, lost);
+	CHECK(!made_up, "round %u: %u pages were not written", round, made_up);
+	CHECK(!stale, "round %u: %u pages were written after the log named them", round, stale);
+}
+
+static bool all_done(unsigned int round)
+{
+	for (unsigned int i = 0; i < VCPUS; i++)
+		if (done_with[i] != round + 1)
+			return false;
+	return true;
+}
+
+TEST_SECONDS(several_vcpus, 60)
+{
+	uint64_t(*copy)[VCPUS] = calloc(PAGES, sizeof(*copy));
+	struct vm *vm = vm_new(VM_PLAIN);
+	unsigned int logs = 0;
+
+	memory = host_pages(PAGES * PAGE);
+	log_on(vm, true);
+	for (unsigned int i = 0; i < VCPUS; i++)
+		vcpu_long_mode(vcpu_new(vm, i), round_guest, i);
+	for (unsigned int i = 0; i < VCPUS; i++)
+		vcpu_start(vm->vcpus[i]);
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		uint64_t sum[WORDS] = {}, until = now_ns() + 10000000000ull;
+		bool last;
+
+		go = round;
+		do {
+			last = all_done(round);
+			collect(vm, copy, sum);
+			logs++;
+		} while (!last && now_ns() < until);
+		REQUIRE(last, "round %u does not end", round);
+		check_round(copy, sum, round);
+		/* Now and then it starts anew, with all that is there. */
+		if (round % 8 == 7) {
+			log_on(vm, false);
+			log_on(vm, true);
+		}
+	}
+	for (unsigned int i = 0; i < VCPUS; i++)
+		vcpu_join(vm->vcpus[i]);
+	test_note("%u logs in %u rounds", logs, ROUNDS);
+}
