@@ -14,11 +14,9 @@
  */
 #include <linux/cpufeature.h>
 #include <linux/gfp.h>
-#include <linux/module.h>
 #include <linux/smp.h>
 #include <asm/bugs.h>
 #include <asm/cpufeature.h>
-#include <asm/desc.h>
 #include <asm/msr.h>
 #include <asm/msr-index.h>
 #include <asm/processor.h>
@@ -64,116 +62,6 @@ struct mezz_pt_format vmx_pt_format = {
 
 /* --- probe --- */
 
-/* Values of MSRs into @caps. */
-static void read_caps(struct vmx_caps *caps)
-{
-	const struct { u32 msr; u64 *val; } msrs[] = {
-		{ MSR_IA32_VMX_BASIC, &caps->basic },
-		{ MSR_IA32_VMX_MISC, &caps->misc },
-		{ MSR_IA32_VMX_TRUE_PINBASED_CTLS, &caps->pin },
-		{ MSR_IA32_VMX_TRUE_PROCBASED_CTLS, &caps->exec },
-		{ MSR_IA32_VMX_PROCBASED_CTLS2, &caps->exec2 },
-		{ MSR_IA32_VMX_TRUE_EXIT_CTLS, &caps->exit },
-		{ MSR_IA32_VMX_TRUE_ENTRY_CTLS, &caps->entry },
-		{ MSR_IA32_VMX_EPT_VPID_CAP, &caps->ept_vpid },
-		{ MSR_IA32_VMX_CR0_FIXED0, &caps->cr0_fixed0 },
-		{ MSR_IA32_VMX_CR0_FIXED1, &caps->cr0_fixed1 },
-		{ MSR_IA32_VMX_CR4_FIXED0, &caps->cr4_fixed0 },
-		{ MSR_IA32_VMX_CR4_FIXED1, &caps->cr4_fixed1 },
-	};
-	unsigned int i;
-
-	/* What an old CPU does not have stays 0, and so lacks what is needed. */
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		rdmsrl_safe(msrs[i].msr, msrs[i].val);
-	caps->phys_bits = boot_cpu_data.x86_phys_bits;
-	caps->virt_bits = boot_cpu_data.x86_virt_bits;
-}
-
-/* The control words: what is needed, what is wanted. */
-static const struct {
-	size_t cap;
-	u32 need, want;
-	u32 *ctl;
-	const char *name;
-} controls[] = {
-	{ offsetof(struct vmx_caps, pin),
-	  PIN_INTR | PIN_NMI | PIN_VNMI,
-	  PIN_TIMER, &vmx_has.pin, "virtual NMIs" },
-	{ offsetof(struct vmx_caps, exec),
-	  EXEC_TSC_OFFSET | EXEC_HLT | EXEC_MWAIT | EXEC_RDPMC | EXEC_MOV_DR | EXEC_IO |
-	  EXEC_MSR_BITMAP | EXEC_MONITOR | EXEC_SECONDARY,
-	  EXEC_TPR_SHADOW, &vmx_has.exec, "MSR bitmaps or secondary controls" },
-	{ offsetof(struct vmx_caps, exec2),
-	  EXEC2_EPT | EXEC2_WBINVD,
-	  EXEC2_UNRESTRICTED | EXEC2_VPID | EXEC2_RDTSCP | EXEC2_INVPCID | EXEC2_PLE |
-	  EXEC2_XSAVES | EXEC2_TSC_SCALING | EXEC2_ENCLS | EXEC2_APIC | EXEC2_PML,
-	  &vmx_has.exec2, "EPT" },
-	{ offsetof(struct vmx_caps, exit),
-	  EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_LOAD_PAT | EXIT_LOAD_EFER,
-	  0, &vmx_has.exit, "loading of PAT and EFER" },
-	{ offsetof(struct vmx_caps, entry),
-	  ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER,
-	  0, &vmx_has.entry, "loading of PAT and EFER" },
-};
-
-/*
- * What can be done without, by the names that in-tree KVM has for it. After the
- * module is loaded they say what is used.
- */
-static bool use_ad = true, use_unrestricted = true, use_vpid = true;
-static bool use_tpr_shadow = true, use_timer = true, use_apicv = true, use_pml = true;
-
-module_param_named(eptad, use_ad, bool, 0444);
-MODULE_PARM_DESC(eptad, "VMX: accessed and dirty bits of EPT (default: if the CPU has them)");
-module_param_named(unrestricted_guest, use_unrestricted, bool, 0444);
-MODULE_PARM_DESC(unrestricted_guest, "VMX: real mode in hardware (default: if the CPU can)");
-module_param_named(vpid, use_vpid, bool, 0444);
-MODULE_PARM_DESC(vpid, "VMX: VPIDs, translations that survive exits (default: so)");
-module_param_named(flexpriority, use_tpr_shadow, bool, 0444);
-MODULE_PARM_DESC(flexpriority, "VMX: CR8 without exits (default: so)");
-module_param_named(enable_apicv, use_apicv, bool, 0444);
-MODULE_PARM_DESC(enable_apicv, "VMX: an x2APIC in hardware (default: if the CPU has it)");
-module_param_named(preemption_timer, use_timer, bool, 0444);
-MODULE_PARM_DESC(preemption_timer, "VMX: guests that never exit are stopped (default: so)");
-module_param_named(pml, use_pml, bool, 0444);
-MODULE_PARM_DESC(pml, "VMX: dirty logging by the CPU (default: if it can, and with eptad)");
-
-static const struct {
-	bool *use;
-	u32 *ctl, bits;
-} optional[] = {
-	{ &use_unrestricted, &vmx_has.exec2, EXEC2_UNRESTRICTED },
-	{ &use_vpid, &vmx_has.exec2, EXEC2_VPID },
-	{ &use_tpr_shadow, &vmx_has.exec, EXEC_TPR_SHADOW },
-	{ &use_apicv, &vmx_has.exec2, EXEC2_APIC },
-	{ &use_timer, &vmx_has.pin, PIN_TIMER },
-	{ &use_pml, &vmx_has.exec2, EXEC2_PML },
-};
-
-/* Return: NULL, or what is missing. */
-static const char *probe_controls(void)
-{
-	unsigned int i;
-	u64 cap;
-
-	for (i = 0; i < ARRAY_SIZE(controls); i++) {
-		cap = *(u64 *)((u8 *)&vmx_has.caps + controls[i].cap);
-		if (vmx_control_word(cap, controls[i].need, controls[i].want, controls[i].ctl))
-			return controls[i].name;
-	}
-	/* SDM 3, "VM-Execution Control Fields": it has a TPR in the same page. */
-	use_apicv &= use_tpr_shadow;
-	for (i = 0; i < ARRAY_SIZE(optional); i++) {
-		*optional[i].use &= !(optional[i].bits & ~*optional[i].ctl);
-		if (!*optional[i].use)
-			*optional[i].ctl &= ~optional[i].bits;
-	}
-	if (vmx_has.exec & (EXEC_CR3_LOAD | EXEC_CR3_STORE))
-		return "unintercepted CR3";
-	return NULL;
-}
-
 static const char *probe_ept(struct mezz_host *host)
 {
 	u64 cap = vmx_has.caps.ept_vpid, levels = 4;
@@ -191,16 +79,16 @@ static const char *probe_ept(struct mezz_host *host)
 		levels = 5;
 	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
 	/* Not beside a page directory that is mapped read-only: limited.c. */
-	use_ad = use_ad && use_unrestricted && (cap & EPT_CAP_AD);
-	if (use_ad) {
+	vmx_use_ad &= (vmx_has.exec2 & EXEC2_UNRESTRICTED) && (cap & EPT_CAP_AD);
+	if (vmx_use_ad) {
 		vmx_has.eptp |= EPTP_AD;
 		vmx_pt_format.accessed = EPT_ACCESSED;
 		vmx_pt_format.dirty = EPT_DIRTY;
 		vmx_pt_format.leaf |= EPT_ACCESSED;
 		vmx_pt_format.table |= EPT_ACCESSED;
 	}
-	use_pml = use_pml && use_ad;
-	vmx_pt_format.logs = use_pml;
+	vmx_use_pml &= vmx_use_ad;
+	vmx_pt_format.logs = vmx_use_pml;
 	host->pt_levels = levels;
 	host->max_page_level = !(cap & EPT_CAP_2M) ? 1 : cap & EPT_CAP_1G ? 3 : 2;
 	return NULL;
@@ -236,7 +124,7 @@ static void count_owned(void *n)
 		atomic_inc(n);
 }
 
-int vmx_probe(struct mezz_host *host, char *why, size_t len)
+static int vmx_probe(struct mezz_host *host, char *why, size_t len)
 {
 	atomic_t owned = ATOMIC_INIT(0);
 	const char *missing = NULL;
@@ -264,12 +152,12 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 			len);
 		return -EBUSY;
 	}
-	read_caps(&vmx_has.caps);
+	vmx_read_caps(&vmx_has.caps);
 	vmx_has.revision = vmx_has.caps.basic & BASIC_REVISION;
 	if (!(vmx_has.caps.basic & BASIC_TRUE_CTLS) ||
 	    BASIC_MEM_TYPE(vmx_has.caps.basic) != MEM_TYPE_WB)
 		missing = "the true control MSRs";
-	missing = missing ?: probe_controls();
+	missing = missing ?: vmx_probe_controls();
 	missing = missing ?: probe_ept(host);
 	if (missing) {
 		snprintf(why, len, "this CPU's VMX is too old: it lacks %s", missing);
@@ -281,7 +169,14 @@ int vmx_probe(struct mezz_host *host, char *why, size_t len)
 
 /* --- module-wide memory --- */
 
-int vmx_setup(void)
+static void vmx_teardown(void)
+{
+	mezz_cpu_pages_free(&vmx_cpu.region);
+	mezz_msr_map_free(&vmx_msr_map, &vmx_msr_map.shared);
+	vmx_limited_teardown();
+}
+
+static int vmx_setup(void)
 {
 	if (mezz_cpu_pages_alloc(&vmx_cpu.region) || mezz_msr_map_setup(&vmx_msr_map) ||
 	    (vmx_has.limited && vmx_limited_setup(&mezz_host))) {
@@ -289,13 +184,6 @@ int vmx_setup(void)
 		return -ENOMEM;
 	}
 	return 0;
-}
-
-void vmx_teardown(void)
-{
-	mezz_cpu_pages_free(&vmx_cpu.region);
-	mezz_msr_map_free(&vmx_msr_map, &vmx_msr_map.shared);
-	vmx_limited_teardown();
 }
 
 /* --- CPUs on and off --- */
@@ -311,7 +199,7 @@ static void sample_host(struct vmx_cpu *c)
 	rdmsrl(MSR_SYSCALL_MASK, c->syscall[VMX_SFMASK]);
 }
 
-int vmx_cpu_on(void)
+static int vmx_cpu_on(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	u64 fc;
@@ -337,7 +225,7 @@ int vmx_cpu_on(void)
 	return 0;
 }
 
-void vmx_cpu_off(void)
+static void vmx_cpu_off(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 
@@ -361,7 +249,7 @@ static void vmx_crash(void)
 /* --- CPUID --- */
 
 /* Instructions that need a control. */
-void vmx_cpuid_mask(u32 function, u32 index, u32 *regs)
+static void vmx_cpuid_mask(u32 function, u32 index, u32 *regs)
 {
 	if (function == 0x7 && !index) {
 		regs[1] &= vmx_has.exec2 & EXEC2_INVPCID ? ~0u : ~BIT(10);

@@ -190,12 +190,6 @@ asmlinkage unsigned int vmx_switch(u64 *r, unsigned long *host_rsp, unsigned int
 
 /* caps.c */
 extern struct mezz_pt_format vmx_pt_format;
-int vmx_probe(struct mezz_host *host, char *why, size_t len);
-int vmx_setup(void);
-void vmx_teardown(void);
-int vmx_cpu_on(void);
-void vmx_cpu_off(void);
-void vmx_cpuid_mask(u32 function, u32 index, u32 *regs);
 
 /* vmcs.c */
 /* Outside sections; IRQs on. */
@@ -240,6 +234,12 @@ void vmx_set_root(struct mezz_vcpu *v, u64 root);
 void vmx_flush_tlb(struct mezz_vcpu *v);
 void vmx_flush_memory(struct mezz_vcpu *v);
 void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
+
+/* check/controls.c */
+extern bool vmx_use_ad, vmx_use_pml;	/* module parameters; then what is used */
+void vmx_read_caps(struct vmx_caps *caps);
+/* Control words into vmx_has. Return: NULL, or what is missing. */
+const char *vmx_probe_controls(void);
 
 /* check/dump.c */
 void vmx_dump(struct mezz_vcpu *v);
