@@ -13,6 +13,10 @@
  * "Loading Host State") is mended when the section ends: segmentation
  * (host/segments.h), DR7, which becomes 400h, and DEBUGCTL, which becomes 0.
  *
+ * The MSR lists of entries and exits stay empty: hardware would walk them at each
+ * switch for what a section pays once, and nothing that guests have (no PMU) must
+ * change in the same instant as the guest begins.
+ *
  * The preemption timer ends what does not exit by itself. An interrupt of the host
  * does so too, but Bochs (2.7) decides whether it will before it knows that it is in
  * a guest, and so by the guest's IF. It starts anew at each entry and costs no
