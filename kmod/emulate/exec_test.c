@@ -477,7 +477,6 @@ static void exec_bits(struct kunit *test)
 static const struct row decimal[] = {
 	{ BYTES(0x27), OLD, .ax = 0x19a, .out = AX, .ax2 = 0x100, .fl2 = CF | AF | ZF | PF,
 	  .undef = OF },
-	{ BYTES(0x27), OLD, .ax = 0x79, .out = AX, .ax2 = 0x79, .fl2 = 0, .undef = OF },
 	{ BYTES(0x27), OLD, .ax = 0x0b, .out = AX, .ax2 = 0x11, .fl2 = AF | PF, .undef = OF },
 	{ BYTES(0x27), OLD, .ax = 0x12, .fl = CF | AF, .out = AX, .ax2 = 0x78, .fl2 = CF | AF | PF,
 	  .undef = OF },
@@ -489,8 +488,6 @@ static const struct row decimal[] = {
 	{ BYTES(0x37), OLD, .ax = 0x0f, .out = AX, .ax2 = 0x105, .fl2 = CF | AF,
 	  .undef = OF | SF | ZF | PF },
 	{ BYTES(0x37), OLD, .ax = 0x71ff, .out = AX, .ax2 = 0x7305, .fl2 = CF | AF,
-	  .undef = OF | SF | ZF | PF },
-	{ BYTES(0x37), OLD, .ax = 0x7135, .fl = CF, .out = AX, .ax2 = 0x7105, .fl2 = 0,
 	  .undef = OF | SF | ZF | PF },
 	{ BYTES(0x3f), OLD, .ax = 0x205, .fl = AF, .out = AX, .ax2 = 0x0f, .fl2 = CF | AF,
 	  .undef = OF | SF | ZF | PF },

@@ -372,6 +372,7 @@ static bool prepare(struct candidate *c, struct mezz_insn *i, struct native_stat
 
 	for (n = 0; n < 16; n++)
 		s->r[n] = rnd_value();
+	s->r[4] = (s64)(s->r[4] << 16) >> 16;
 	for (n = 0; n < sizeof(s->vec); n++)
 		s->vec[n / 32][n % 32] = rnd();
 	s->rflags = 2 | FL_IF | (rnd() & (FL_ARITH | FL_DF));
@@ -421,7 +422,16 @@ static void show(const char *what, const struct candidate *c, const struct mezz_
 	       (unsigned long long)emu.rflags, (unsigned long long)before->r[1]);
 }
 
-static u8 mem_before[RW_PAGES * PAGE], mem_cpu[RW_PAGES * PAGE];
+static u8 mem_before[RW_PAGES * PAGE], mem_emu[RW_PAGES * PAGE];
+
+/*
+ * With another stack pointer than such a one some hosts kill a program at the next
+ * interrupt, because they cannot return to it.
+ */
+static bool canonical(u64 rsp)
+{
+	return (u64)((s64)(rsp << 16) >> 16) == rsp;
+}
 
 static int run_emulator(struct mezz_emul *e, const struct mezz_insn *i,
 			const struct native_state *before)
@@ -476,11 +486,13 @@ static int compare(const struct group *g, int *faults)
 	if (undefined_result(&i, before.r))
 		return 0;
 	memcpy(mem_before, arena.data, sizeof(mem_before));
+	rc = run_emulator(&e, &i, &before);
+	memcpy(mem_emu, arena.data, sizeof(mem_emu));
+	memcpy(arena.data, mem_before, sizeof(mem_before));
+	if (!canonical(before.r[4]) || !canonical(emu.r[4]))
+		return 0;
 	cpu = before;
 	res = native_run(&cpu, c.bytes, i.len);
-	memcpy(mem_cpu, arena.data, sizeof(mem_cpu));
-	memcpy(arena.data, mem_before, sizeof(mem_before));
-	rc = run_emulator(&e, &i, &before);
 	if (rc == MEZZ_EMUL_FAULT) {
 		(*faults)++;
 		/* Which of the two operands of CMPS faults first is the CPU's choice. */
@@ -513,7 +525,7 @@ static int compare(const struct group *g, int *faults)
 		show("vector registers differ", &c, &i, &before, &cpu);
 		return -1;
 	}
-	if (memcmp(mem_cpu, arena.data, sizeof(mem_cpu))) {
+	if (memcmp(mem_emu, arena.data, sizeof(mem_emu))) {
 		show("memory differs", &c, &i, &before, &cpu);
 		return -1;
 	}
