@@ -116,6 +116,7 @@ struct mezz_cpu_state {
 
 	u64 mcg_cap, mcg_status, mcg_ctl;
 	u64 mce[4 * MEZZ_MCE_BANKS];		/* CTL, STATUS, ADDR, MISC of each bank */
+	u64 mce_ctl2[MEZZ_MCE_BANKS];
 	bool msr_filtered;	/* the permission map once followed a filter */
 };
 

@@ -3,7 +3,8 @@
  * Machine checks: the banks, and errors that user space injects
  * (KVM_X86_SETUP_MCE, KVM_X86_SET_MCE).
  *
- * Without CMCI: an error that needs no action is recorded and not announced.
+ * CMCI announces what in-tree KVM announces with it: an uncorrected error that needs no
+ * action. Corrected errors are recorded only.
  * References: SDM 3, "Machine-Check Architecture".
  */
 #include <linux/nospec.h>
@@ -13,6 +14,7 @@
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
 
+#include "../irq/irq.h"
 #include "internal.h"
 
 #define BANKS_MASK	0xffull
@@ -22,7 +24,7 @@
 /* Registers of a bank. */
 enum { MC_CTL, MC_STATUS, MC_ADDR, MC_MISC };
 
-const u64 mezz_mcg_cap_supported = MCG_CTL_P | MCG_SER_P;
+const u64 mezz_mcg_cap_supported = MCG_CTL_P | MCG_SER_P | MCG_CMCI_P;
 
 void mezz_mce_init(struct mezz_vcpu *v)
 {
@@ -37,6 +39,16 @@ static u64 *bank_register(struct mezz_cpu_state *st, u32 msr)
 	if (n >= end)
 		return NULL;
 	return &st->mce[array_index_nospec(n, end)];
+}
+
+/* The same for the second control register of a bank. */
+static u64 *ctl2_register(struct mezz_cpu_state *st, u32 msr)
+{
+	u32 n = msr - MSR_IA32_MC0_CTL2, end = st->mcg_cap & BANKS_MASK;
+
+	if (n >= end)
+		return NULL;
+	return &st->mce_ctl2[array_index_nospec(n, end)];
 }
 
 int mezz_mce_get(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
@@ -61,7 +73,11 @@ int mezz_mce_get(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 		*data = st->mcg_ctl;
 		return 0;
 	}
-	p = bank_register(st, msr);
+	p = ctl2_register(st, msr);
+	if (p && !(st->mcg_cap & MCG_CMCI_P) && !host)
+		return 1;
+	if (!p)
+		p = bank_register(st, msr);
 	if (!p)
 		return 1;
 	*data = *p;
@@ -88,9 +104,21 @@ static int set_bank(struct mezz_cpu_state *st, u32 msr, u64 data, bool host)
 	return 0;
 }
 
+/* SDM 3, "IA32_MCi_CTL2 MSRs"; without CMCI there are none, and user space may say so. */
+static int set_ctl2(const struct mezz_cpu_state *st, u64 *p, u64 data, bool host)
+{
+	if (!(st->mcg_cap & MCG_CMCI_P) && (data || !host))
+		return 1;
+	if (data & ~(MCI_CTL2_CMCI_EN | MCI_CTL2_CMCI_THRESHOLD_MASK))
+		return 1;
+	*p = data;
+	return 0;
+}
+
 int mezz_mce_set(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 {
 	struct mezz_cpu_state *st = v->cpu_state;
+	u64 *ctl2;
 
 	switch (msr) {
 	case MSR_IA32_P5_MC_ADDR:
@@ -108,7 +136,8 @@ int mezz_mce_set(struct mezz_vcpu *v, u32 msr, u64 data, bool host)
 		st->mcg_ctl = data;
 		return 0;
 	default:
-		return set_bank(st, msr, data, host);
+		ctl2 = ctl2_register(st, msr);
+		return ctl2 ? set_ctl2(st, ctl2, data, host) : set_bank(st, msr, data, host);
 	}
 }
 
@@ -132,6 +161,8 @@ static long setup_mce(struct mezz_vcpu *v, void __user *argp)
 		st->mcg_ctl = ~0ull;
 	for (i = 0; i < banks; i++)
 		st->mce[4 * i + MC_CTL] = ~0ull;
+	memset(st->mce_ctl2, 0, sizeof(st->mce_ctl2));
+	mezz_lapic_set_cmci(v, cap & MCG_CMCI_P);
 	return 0;
 }
 
@@ -184,6 +215,9 @@ static long set_mce(struct mezz_vcpu *v, void __user *argp)
 	if (no_action(&mce)) {
 		record(bank, &mce, 0);
 		st->mcg_status = mce.mcg_status;
+		if ((st->mcg_cap & MCG_CMCI_P) &&
+		    (st->mce_ctl2[array_index_nospec(mce.bank, banks)] & MCI_CTL2_CMCI_EN))
+			mezz_lapic_cmci(v);
 	} else if (mce.status & MCI_STATUS_UC) {
 		uncorrected(v, bank, &mce, over);
 	} else if (!over || !(bank[MC_STATUS] & MCI_STATUS_UC)) {

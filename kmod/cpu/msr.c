@@ -96,16 +96,22 @@ static const struct inert *find_inert(u32 msr)
 
 /* --- groups --- */
 
+static bool is_mce_ctl2(u32 msr)
+{
+	return msr - MSR_IA32_MC0_CTL2 < MEZZ_MCE_BANKS;
+}
+
 static bool is_mtrr(u32 msr)
 {
 	return (msr >= MTRR_VAR_FIRST && msr <= MTRR_VAR_LAST) ||
 	       (msr >= MSR_MTRRfix64K_00000 && msr <= MSR_MTRRdefType &&
-		msr != MSR_IA32_CR_PAT) || msr == MSR_MTRRcap;
+		msr != MSR_IA32_CR_PAT && !is_mce_ctl2(msr)) || msr == MSR_MTRRcap;
 }
 
 static bool is_mce(u32 msr)
 {
 	return (msr >= MSR_IA32_MC0_CTL && msr <= MCE_LAST) || msr <= MSR_IA32_P5_MC_TYPE ||
+	       is_mce_ctl2(msr) ||
 	       (msr >= MSR_IA32_MCG_CAP && msr <= MSR_IA32_MCG_CTL);
 }
 

@@ -97,6 +97,9 @@ void mezz_lapic_set_tscdeadline(struct mezz_vcpu *v, u64 tsc);
 void mezz_lapic_set_cr8(struct mezz_vcpu *v, unsigned int cr8);
 unsigned int mezz_lapic_get_cr8(struct mezz_vcpu *v);
 void mezz_lapic_eoi(struct mezz_vcpu *v);
+/* Has the LAPIC an LVT entry for the machine-check banks, and its interrupt. */
+void mezz_lapic_set_cmci(struct mezz_vcpu *v, bool has);
+void mezz_lapic_cmci(struct mezz_vcpu *v);
 /*
  * Take back the offer to signal an EOI in memory, or take the EOI if it was: before
  * the word moves or goes away.

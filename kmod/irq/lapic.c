@@ -9,7 +9,7 @@
  * Known hacks: the APIC ID is the vCPU ID and read-only, as on current
  * processors. Accesses to the register page while the APIC is off or in
  * x2APIC mode read as ones and write nothing, as on in-tree KVM, rather than
- * reaching whatever is on the bus below. LVT CMCI is not there.
+ * reaching whatever is on the bus below.
  */
 #include <asm/apicdef.h>
 #include <asm/cpufeatures.h>
@@ -34,6 +34,7 @@ u32 lapic_lvt_mask(struct mezz_lapic *l, enum mezz_lvt which)
 		[LVT_LINT0] = 0x1f7ff,
 		[LVT_LINT1] = 0x1f7ff,
 		[LVT_ERROR] = 0x110ff,
+		[LVT_CMCI] = 0x117ff,
 	};
 
 	if (which == LVT_TIMER && mezz_guest_has(l->v, X86_FEATURE_TSC_DEADLINE_TIMER))
@@ -43,7 +44,7 @@ u32 lapic_lvt_mask(struct mezz_lapic *l, enum mezz_lvt which)
 
 static u32 lapic_version(struct mezz_lapic *l)
 {
-	u32 version = 0x14 | (NR_LVT - 1) << 16;
+	u32 version = 0x14 | (l->cmci ? LVT_CMCI : LVT_ERROR) << 16;
 
 	/* Our IOAPIC has no EOI register; one in user space may have. */
 	if (mezz_irqchip_split(l->v->vm) && mezz_guest_has(l->v, X86_FEATURE_X2APIC))
@@ -236,6 +237,18 @@ void lapic_local(struct mezz_lapic *l, enum mezz_lvt which)
 	}
 }
 
+void mezz_lapic_cmci(struct mezz_vcpu *v)
+{
+	if (v->lapic)
+		lapic_local(v->lapic, LVT_CMCI);
+}
+
+void mezz_lapic_set_cmci(struct mezz_vcpu *v, bool has)
+{
+	if (v->lapic)
+		v->lapic->cmci = has;
+}
+
 void lapic_error(struct mezz_lapic *l, u32 bits)
 {
 	if (!(~l->esr_new & bits))
@@ -313,9 +326,12 @@ bool lapic_read(struct mezz_lapic *l, u32 reg, u32 *val)
 	case APR_ICR2:
 		*val = l->icr >> 32;
 		return !l->x2apic;
-	case APR_LVT ... APR_LVT + NR_LVT - 1:
+	case APR_LVT ... APR_LVT + LVT_ERROR:
 		*val = l->lvt[reg - APR_LVT];
 		return true;
+	case APR_LVT_CMCI:
+		*val = l->lvt[LVT_CMCI];
+		return l->cmci;
 	case APR_TMICT:
 		*val = l->tmict;
 		return true;
@@ -431,9 +447,13 @@ static bool lapic_write(struct mezz_lapic *l, u32 reg, u32 val)
 		l->esr = l->esr_new;
 		l->esr_new = 0;
 		return true;
-	case APR_LVT ... APR_LVT + NR_LVT - 1:
+	case APR_LVT ... APR_LVT + LVT_ERROR:
 		lapic_write_lvt(l, reg - APR_LVT, val);
 		return true;
+	case APR_LVT_CMCI:
+		if (l->cmci)
+			lapic_write_lvt(l, LVT_CMCI, val);
+		return l->cmci;
 	case APR_TMICT:
 		lapic_timer_set_count(l, val);
 		return true;

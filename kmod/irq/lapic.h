@@ -23,13 +23,15 @@
 enum mezz_apic_reg {
 	APR_ID = 0x02, APR_VERSION = 0x03, APR_TPR = 0x08, APR_APR = 0x09, APR_PPR = 0x0a,
 	APR_EOI = 0x0b, APR_LDR = 0x0d, APR_DFR = 0x0e, APR_SVR = 0x0f,
-	APR_ISR = 0x10, APR_TMR = 0x18, APR_IRR = 0x20, APR_ESR = 0x28,
+	APR_ISR = 0x10, APR_TMR = 0x18, APR_IRR = 0x20, APR_ESR = 0x28, APR_LVT_CMCI = 0x2f,
 	APR_ICR = 0x30, APR_ICR2 = 0x31, APR_LVT = 0x32, APR_TMICT = 0x38,
 	APR_TMCCT = 0x39, APR_TDCR = 0x3e, APR_SELF_IPI = 0x3f,
 };
 
-/* Local vector table, in register order from APR_LVT. */
-enum mezz_lvt { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, NR_LVT };
+/* Local vector table, in register order from APR_LVT; only the last is elsewhere. */
+enum mezz_lvt {
+	LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_CMCI, NR_LVT
+};
 
 #define LVT_MASKED		BIT(16)
 #define LVT_TIMER_MODE		(3u << 17)
@@ -58,6 +60,7 @@ struct mezz_lapic {
 	bool enabled;		/* hardware and software: takes fixed interrupts */
 	bool hw_enabled;
 	bool x2apic;
+	bool cmci;		/* LVT_CMCI exists */
 	bool pv_eoi;		/* the guest may signal EOI of isr_top in memory */
 	bool pv_eoi_retry;	/* its page was not there: look again outside */
 	bool virt;		/* the engine runs the guest with a LAPIC in hardware */

@@ -85,7 +85,7 @@ static bool wide_id(const struct mezz_lapic *l)
 static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 {
 	static const u32 plain[] = { APR_VERSION, APR_TPR, APR_PPR, APR_LDR, APR_SVR,
-				     APR_ESR, APR_TMICT, APR_TMCCT, APR_TDCR };
+				     APR_ESR, APR_TMICT, APR_TMCCT, APR_TDCR, APR_LVT_CMCI };
 	u32 val = 0;
 	int i;
 
@@ -102,7 +102,7 @@ static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 	put_reg(s, APR_DFR, l->dfr);
 	put_reg(s, APR_ICR, l->icr);
 	put_reg(s, APR_ICR2, l->icr >> 32);
-	for (i = 0; i < NR_LVT; i++)
+	for (i = 0; i <= LVT_ERROR; i++)
 		put_reg(s, APR_LVT + i, l->lvt[i]);
 	put_map(s, APR_ISR, l->isr);
 	put_map(s, APR_TMR, l->tmr);
@@ -126,8 +126,10 @@ static void lapic_set_state(struct mezz_lapic *l, const struct kvm_lapic_state *
 	l->esr = get_reg(s, APR_ESR);
 	l->esr_new = 0;
 	l->icr = get_reg(s, APR_ICR) | (u64)get_reg(s, APR_ICR2) << 32;
-	for (i = 0; i < NR_LVT; i++)
+	for (i = 0; i <= LVT_ERROR; i++)
 		WRITE_ONCE(l->lvt[i], get_reg(s, APR_LVT + i));
+	if (l->cmci)
+		WRITE_ONCE(l->lvt[LVT_CMCI], get_reg(s, APR_LVT_CMCI));
 	if (LVT_DM(l->lvt[LVT_LINT0]) == MEZZ_DM_NMI)
 		WRITE_ONCE(l->v->vm->irq->nmi_wd, 1);
 	l->tmict = get_reg(s, APR_TMICT);

@@ -177,6 +177,22 @@ static void lapic_local_modes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->vm.irq->nmi_wd, 1);
 }
 
+static void lapic_cmci(struct kunit *test)
+{
+	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_FULL);
+
+	wr(m, 0x2f0, 0x55);
+	KUNIT_EXPECT_EQ(test, rd(m, 0x2f0), 0u);
+	mezz_lapic_cmci(&m->v[0]);
+	KUNIT_EXPECT_EQ(test, mezz_irq_ack(&m->v[0]), -1);
+	mezz_lapic_set_cmci(&m->v[0], true);
+	KUNIT_EXPECT_EQ(test, rd(m, 0x30), 0x60014u);
+	KUNIT_EXPECT_EQ(test, rd(m, 0x2f0), (u32)LVT_MASKED);
+	wr(m, 0x2f0, 0x55);
+	mezz_lapic_cmci(&m->v[0]);
+	KUNIT_EXPECT_EQ(test, mezz_irq_ack(&m->v[0]), 0x55);
+}
+
 static void lapic_base_msr(struct kunit *test)
 {
 	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_FULL);
@@ -259,6 +275,7 @@ static struct kunit_case lapic_cases[] = {
 	KUNIT_CASE(lapic_software_disable),
 	KUNIT_CASE(lapic_errors),
 	KUNIT_CASE(lapic_local_modes),
+	KUNIT_CASE(lapic_cmci),
 	KUNIT_CASE(lapic_base_msr),
 	KUNIT_CASE(lapic_x2apic),
 	KUNIT_CASE(lapic_split_eoi),
