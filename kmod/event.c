@@ -256,11 +256,9 @@ void mezz_requeue_event(struct mezz_vcpu *v, enum mezz_event_type type, u8 vecto
 	mezz_request(v, MEZZ_REQ_EVENT);
 }
 
-int mezz_inject_events(struct mezz_vcpu *v)
+/* NMIs, then interrupts. @busy: something else goes in already. */
+static void inject_external(struct mezz_vcpu *v, bool busy)
 {
-	bool busy = reinject(v) || inject_exception(v);
-	bool hw = v->vapic && mezz_lapic_load(v);
-
 	collect_nmis(v);
 	if (v->ev.nmi_pending && !busy && mezz_engine->nmi_allowed(v)) {
 		v->ev.nmi_pending--;
@@ -279,6 +277,16 @@ int mezz_inject_events(struct mezz_vcpu *v)
 		if (irq_waits(v))
 			open_irq_window(v);
 	}
+}
+
+int mezz_inject_events(struct mezz_vcpu *v)
+{
+	bool busy = reinject(v) || inject_exception(v);
+	bool hw = v->vapic && mezz_lapic_load(v);
+
+	/* A debugger that steps may want them to wait. */
+	if (likely(!(v->guest_debug & KVM_GUESTDBG_BLOCKIRQ)))
+		inject_external(v, busy);
 	if (unlikely(v->run->request_interrupt_window) && !mezz_irqchip_full(v->vm))
 		open_irq_window(v);
 	/* After the windows, on which the engine's answer may depend. */

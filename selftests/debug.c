@@ -274,6 +274,47 @@ static void inject(uint64_t vector, uint32_t control)
 	vcpu_run(v);
 }
 
+#define BLOCKED_VECTOR 0x71
+
+static void on_nmi(struct guest_regs *r)
+{
+	(void)r;
+}
+
+static void block_irq_guest(uint64_t arg)
+{
+	(void)arg;
+	g_cpu()->handler[2] = on_nmi;
+	g_cpu()->handler[BLOCKED_VECTOR] = g_on_irq_x2eoi;
+	g_x2apic_enable();
+	g_wrmsr(MSR_X2APIC(0x3f0), BLOCKED_VECTOR); /* to itself */
+	g_sync(1);
+	g_sti();
+	asm volatile("nop; cpuid; nop" : : "a"(0) : "rbx", "rcx", "rdx", "memory");
+	g_sync(2);
+	G_CHECK(g_wait_for(&g_cpu()->irqs[BLOCKED_VECTOR], 1, 3000000));
+	g_done();
+}
+
+TEST(block_irq)
+{
+	struct vcpu *v = vm_with_guest(VM_IRQCHIP, block_irq_guest, 0);
+	volatile uint64_t *irqs = guest_cpus[0].irqs;
+
+	if (!(dev_cap(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ))
+		test_skip("no KVM_GUESTDBG_BLOCKIRQ");
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	set_debug(v, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_BLOCKIRQ);
+	vcpu_ioctl(v, KVM_NMI, 0);
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	CHECK_EQ(irqs[BLOCKED_VECTOR], 0);
+	CHECK_EQ(irqs[2], 0);
+	set_debug(v, 0);
+	CHECK(vcpu_run(v), "it did not end");
+	CHECK_EQ(irqs[BLOCKED_VECTOR], 1);
+	CHECK_EQ(irqs[2], 1);
+}
+
 TEST(inject_db)
 {
 	inject(1, KVM_GUESTDBG_INJECT_DB);

@@ -15,7 +15,8 @@
 
 #define GUESTDBG_SUPPORTED	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |		\
 				 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |	\
-				 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
+				 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |	\
+				 KVM_GUESTDBG_BLOCKIRQ)
 
 /* --- KVM_GET_MP_STATE, KVM_SET_MP_STATE --- */
 
@@ -92,6 +93,8 @@ static long set_guest_debug(struct mezz_vcpu *v, const struct kvm_guest_debug __
 		v->singlestep_rip = cs.base + mezz_get(v, MEZZ_RIP);
 	}
 	mezz_update_debug(v);
+	/* What KVM_GUESTDBG_BLOCKIRQ has kept waiting. */
+	mezz_request(v, MEZZ_REQ_EVENT);
 	return 0;
 }
 

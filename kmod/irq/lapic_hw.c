@@ -129,7 +129,9 @@ static void update_eoi_exits(struct mezz_lapic *l)
 /* May the hardware act for it now? Switches it on or off. */
 static bool hw_mode(struct mezz_lapic *l)
 {
-	bool on = l->x2apic && l->enabled && !l->pv_eoi;
+	/* Interrupts that a debugger wants to wait are kept here. */
+	bool on = l->x2apic && l->enabled && !l->pv_eoi &&
+		  !(l->v->guest_debug & KVM_GUESTDBG_BLOCKIRQ);
 
 	if (likely(on == l->virt))
 		return on;
