@@ -112,7 +112,8 @@ TEST(exact)
 
 	memset(memory, 1, PAGES * PAGE);
 	CHECK_EQ(vcpu_run_sync(v), 0);
-	check_log(v->vm, none);
+	/* KVM maps them writable, and says that they were written. */
+	check_log(v->vm, dev_is_kvm() ? any : none);
 	for (unsigned int i = 0; i < 9; i++) {
 		unsigned int step = 1 + i % 3;
 
