@@ -124,13 +124,6 @@ static void ring_on_sync(struct vcpu *v)
 		record_all(start);
 }
 
-static void enable(struct vm *vm, uint32_t what, uint64_t how)
-{
-	struct kvm_enable_cap cap = { .cap = what, .args = { how } };
-
-	vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
-}
-
 /* @of: OPS, when the guest measures, or LOG_PAGES */
 static struct result run(struct vm *vm, unsigned int of, void (*on_sync)(struct vcpu *v))
 {
@@ -173,7 +166,7 @@ struct result measure_log_clear(void)
 {
 	struct vm *vm = vm_new(VM_IRQCHIP);
 
-	enable(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
+	vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
 	return run(vm, LOG_PAGES, clear_on_sync);
 }
 
@@ -181,7 +174,7 @@ static struct vm *ring_vm(void)
 {
 	struct vm *vm = vm_new(VM_IRQCHIP);
 
-	enable(vm, KVM_CAP_DIRTY_LOG_RING, RING_SIZE);
+	vm_enable_cap(vm, KVM_CAP_DIRTY_LOG_RING, RING_SIZE);
 	return vm;
 }
 

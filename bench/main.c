@@ -92,31 +92,12 @@ bool dev_is_kvm(void)
 	return false;
 }
 
-/* The vCPU's statistic "exits", 0 from a driver that keeps none. */
+/* 0 from a driver that does not count them. */
 static uint64_t count_exits(struct vcpu *v)
 {
-	struct {
-		struct kvm_stats_desc head;
-		char name[64];
-	} desc;
-	struct kvm_stats_header h;
 	uint64_t value = 0;
-	int fd = ioctl(v->fd, KVM_GET_STATS_FD, NULL);
 
-	if (fd < 0 || pread(fd, &h, sizeof(h), 0) != sizeof(h) || h.name_size > sizeof(desc.name))
-		return 0;
-	for (uint32_t i = 0; i < h.num_desc; i++) {
-		size_t size = sizeof(desc.head) + h.name_size;
-
-		if (pread(fd, &desc, size, h.desc_offset + i * size) != (ssize_t)size)
-			break;
-		if (strncmp(desc.name, "exits", h.name_size))
-			continue;
-		if (pread(fd, &value, sizeof(value), h.data_offset + desc.head.offset) < 0)
-			value = 0;
-		break;
-	}
-	close(fd);
+	vcpu_stat(v, "exits", &value);
 	return value;
 }
 

@@ -222,7 +222,7 @@ struct mezz_engine {
 	void (*apic_load)(struct mezz_vcpu *v, u8 irr, u8 isr);
 	/* [A] Vectors were added to IRR in the page, of which @irr is the highest. */
 	void (*apic_raise)(struct mezz_vcpu *v, u8 irr);
-	/* [A] Exit after EOIs of these 256 vectors. */
+	/* [A] Exit after EOIs of these 256 vectors; at first, of none. */
 	void (*apic_eoi_exits)(struct mezz_vcpu *v, const unsigned long *vectors);
 
 	/*

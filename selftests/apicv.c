@@ -5,7 +5,6 @@
  * All but no_exits demands the same of an APIC that is emulated. The registers as such are
  * irqchip.c's part.
  */
-#include <cpuid.h>
 #include <sys/eventfd.h>
 #include "test.h"
 
@@ -34,11 +33,6 @@ static void self(uint8_t vector)
 	g_wrmsr(SELF_IPI, vector);
 }
 
-static void no_eoi(struct guest_regs *r)
-{
-	(void)r;
-}
-
 /*
  * Bochs (2.7) does not know which interrupt of a virtual APIC it was delivering when an EPT
  * violation comes in between. So the tables are touched first, by an exception.
@@ -65,45 +59,15 @@ static void take(void)
 /* What the driver says of itself, on a CPU for which it matters. */
 static bool in_hardware(void)
 {
-	unsigned int a, b, c = 0, d;
-	char yes = 'N';
-	FILE *f = fopen(dev_is_kvm() ? "/sys/module/kvm_intel/parameters/enable_apicv"
-				     : "/sys/module/mezz/parameters/enable_apicv",
-			"r");
-
-	if (!f)
-		return false;
-	yes = fgetc(f);
-	fclose(f);
-	__get_cpuid(1, &a, &b, &c, &d);
-	return yes == 'Y' && (c & 1 << 5); /* VMX */
+	return vmx_parameter("enable_apicv") == 'Y';
 }
 
 static uint64_t exits(struct vcpu *v)
 {
-	int fd = ioctl(v->fd, KVM_GET_STATS_FD, 0);
-	struct kvm_stats_header h;
 	uint64_t value = 0;
 
-	REQUIRE(fd >= 0, "KVM_GET_STATS_FD: %s", strerror(errno));
-	REQUIRE(pread(fd, &h, sizeof(h), 0) == sizeof(h), "header: %s", strerror(errno));
-	for (unsigned int i = 0; i < h.num_desc; i++) {
-		uint8_t raw[sizeof(struct kvm_stats_desc) + 256];
-		struct kvm_stats_desc *d = (void *)raw;
-		size_t size = sizeof(*d) + h.name_size;
-
-		REQUIRE(pread(fd, raw, size, h.desc_offset + i * size) == (ssize_t)size, "names");
-		if (!strcmp((char *)d->name, "exits"))
-			CHECK_EQ(pread(fd, &value, 8, h.data_offset + d->offset), 8);
-	}
-	close(fd);
+	REQUIRE(vcpu_stat(v, "exits", &value), "no such statistic");
 	return value;
-}
-
-static void mask_pic(void)
-{
-	g_outb(0x21, 0xff);
-	g_outb(0xa1, 0xff);
 }
 
 static void ticks_guest(uint64_t arg)
@@ -111,7 +75,7 @@ static void ticks_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	prepare();
 	g_sti();
 	self(0x51); /* until the first exit the page was not loaded */
@@ -196,7 +160,7 @@ static void service_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	prepare();
 	c->handler[0xa2] = on_service;
 	g_wrmsr(MSR_X2APIC(APIC_TPR), tpr_used);
@@ -286,7 +250,7 @@ static void held_guest(uint64_t arg)
 {
 	struct guest_cpu *c = g_cpu();
 
-	mask_pic();
+	g_pic_mask();
 	prepare();
 	for (unsigned int i = 1; i <= 10; i++) {
 		uint64_t start;
@@ -316,7 +280,7 @@ static void modes_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	prepare();
 	/* Switched off by SVR it holds what it has, and takes nothing new. */
 	self(0x61);
@@ -330,7 +294,7 @@ static void modes_guest(uint64_t arg)
 	G_CHECK_EQ(c->irqs[0x61], 1);
 	G_CHECK_EQ(c->irqs[0x62], 0);
 	/* The same in service */
-	c->handler[0x63] = no_eoi;
+	c->handler[0x63] = g_on_irq_no_eoi;
 	self(0x63);
 	take();
 	g_wrmsr(MSR_X2APIC(APIC_SVR), 0xff);
@@ -363,7 +327,7 @@ static void modes_guest(uint64_t arg)
 	g_wrmsr(MSR_APIC_BASE, g_rdmsr(MSR_APIC_BASE) & ~0xc00ull);
 	g_wrmsr(MSR_APIC_BASE, g_rdmsr(MSR_APIC_BASE) | 0x800);
 	g_apic_enable();
-	c->handler[0x45] = no_eoi;
+	c->handler[0x45] = g_on_irq_no_eoi;
 	g_apic_write(APIC_ICR, 0x40045);
 	take();
 	G_CHECK_EQ(c->irqs[0x45], 1);
@@ -387,7 +351,7 @@ static void illegal_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	prepare();
 	/* A vector that is none: an error, with its interrupt */
 	g_wrmsr(MSR_X2APIC(APIC_LVTERR), 0x81);
@@ -415,9 +379,9 @@ static void listeners_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	prepare();
-	c->handler[0x66] = no_eoi;
+	c->handler[0x66] = g_on_irq_no_eoi;
 	g_ioapic_route(20, 0x66 | LEVEL, 0);
 	g_ioapic_route(21, 0x77, 0);
 	g_sti();
@@ -480,7 +444,7 @@ static void split_guest(uint64_t arg)
 
 	(void)arg;
 	prepare();
-	c->handler[0x77] = no_eoi;
+	c->handler[0x77] = g_on_irq_no_eoi;
 	g_sti();
 	g_sync(1); /* sends 0x77, level-triggered */
 	G_CHECK(g_wait_for(&c->irqs[0x77], 1, LIMIT));

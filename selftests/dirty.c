@@ -142,43 +142,18 @@ TEST(off_and_on)
 	check_log(v->vm, odd);
 }
 
-/* The vCPU's statistic "fault_exits", of this driver only. */
+/* A statistic of this driver only. */
 static uint64_t faults(struct vcpu *v)
 {
-	struct {
-		struct kvm_stats_desc head;
-		char name[64];
-	} desc;
-	struct kvm_stats_header h;
-	uint64_t value = ~0ull;
-	int fd = ioctl(v->fd, KVM_GET_STATS_FD, NULL);
+	uint64_t value = 0;
 
-	REQUIRE(fd >= 0 && pread(fd, &h, sizeof(h), 0) == sizeof(h) && h.name_size <= 64,
-		"no statistics");
-	for (uint32_t i = 0; i < h.num_desc; i++) {
-		size_t size = sizeof(desc.head) + h.name_size;
-
-		REQUIRE(pread(fd, &desc, size, h.desc_offset + i * size) == (ssize_t)size,
-			"statistic %u", i);
-		if (!strncmp(desc.name, "fault_exits", h.name_size))
-			REQUIRE(pread(fd, &value, sizeof(value),
-				      h.data_offset + desc.head.offset) == sizeof(value),
-				"its value");
-	}
-	close(fd);
+	REQUIRE(vcpu_stat(v, "fault_exits", &value), "no such statistic");
 	return value;
 }
 
 static bool cpu_logs(void)
 {
-	FILE *f = fopen("/sys/module/mezz/parameters/pml", "r");
-	int yes = f ? fgetc(f) : 'N';
-	unsigned int a, b, c, d;
-
-	if (f)
-		fclose(f);
-	/* The parameter is about CPUs with VMX. */
-	return __get_cpuid(1, &a, &b, &c, &d) && (c & 1 << 5) && yes == 'Y';
+	return vmx_parameter("pml") == 'Y';
 }
 
 /* Where the CPU logs, pages that are mapped stay writable; elsewhere each costs a fault. */

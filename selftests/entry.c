@@ -21,21 +21,10 @@ static void done(uint64_t arg)
 
 static void need_vmx(void)
 {
-	const char *path = dev_is_kvm() ? "/sys/module/kvm_intel/parameters/unrestricted_guest"
-					: "/sys/module/mezz/parameters/unrestricted_guest";
-	unsigned int a, b, c, d;
-	FILE *f;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1 << 5))
+	if (!cpu_has_vmx())
 		test_skip("the CPU is not one with VMX");
-	f = fopen(path, "r");
-	if (f) {
-		int has = fgetc(f);
-
-		fclose(f);
-		if (has == 'N')
-			test_skip("no unrestricted guest: such a state runs in software");
-	}
+	if (vmx_parameter("unrestricted_guest") == 'N')
+		test_skip("no unrestricted guest: such a state runs in software");
 }
 
 /* Reads the kernel's log from where @fd is; is @text in it? */

@@ -491,14 +491,13 @@ static void quiet_guest(uint64_t arg)
 
 TEST(exception_payload)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args = { 1 } };
 	struct kvm_vcpu_events e;
 	struct vcpu *v;
 
 	if (dev_cap(KVM_CAP_EXCEPTION_PAYLOAD) <= 0)
 		test_skip("no KVM_CAP_EXCEPTION_PAYLOAD");
 	v = vm_with_guest(0, injected_guest, 14);
-	vm_ioctl(v->vm, KVM_ENABLE_CAP, &cap);
+	vm_enable_cap(v->vm, KVM_CAP_EXCEPTION_PAYLOAD, 1);
 	CHECK_EQ(vcpu_run_sync(v), 1);
 	v->run->immediate_exit = 1;
 	CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
@@ -632,14 +631,13 @@ TEST(delivery_faults_on_stack)
 
 TEST(triple_fault_event)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args = { 1 } };
 	struct kvm_vcpu_events e;
 	struct vcpu *v;
 
 	if (dev_cap(KVM_CAP_X86_TRIPLE_FAULT_EVENT) <= 0)
 		test_skip("no KVM_CAP_X86_TRIPLE_FAULT_EVENT");
 	v = vm_with_guest(0, quiet_guest, 1);
-	vm_ioctl(v->vm, KVM_ENABLE_CAP, &cap);
+	vm_enable_cap(v->vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1);
 	CHECK_EQ(vcpu_run_sync(v), 1);
 	vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &e);
 	CHECK(e.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT, "flags are %#x", e.flags);

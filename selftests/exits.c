@@ -177,13 +177,11 @@ static void msr_exit_guest(uint64_t arg)
 TEST(msr_to_user_space)
 {
 	struct vcpu *v;
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
-				      .args = { KVM_MSR_EXIT_REASON_UNKNOWN } };
 
 	if (dev_cap(KVM_CAP_X86_USER_SPACE_MSR) <= 0)
 		test_skip("no KVM_CAP_X86_USER_SPACE_MSR");
 	v = vm_with_guest(0, msr_exit_guest, 0);
-	vm_ioctl(v->vm, KVM_ENABLE_CAP, &cap);
+	vm_enable_cap(v->vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_UNKNOWN);
 	for (int i = 0; i < 4; i++) {
 		int reason = vcpu_run_raw(v);
 
@@ -350,13 +348,12 @@ static void platform_info_guest(uint64_t arg)
 
 TEST(platform_info)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_MSR_PLATFORM_INFO };
 	struct vcpu *v;
 
 	CHECK_EQ(dev_cap(KVM_CAP_MSR_PLATFORM_INFO), 1);
 	vcpu_run(vm_with_guest(0, platform_info_guest, 1));
 	v = vm_with_guest(0, platform_info_guest, 0);
-	vm_ioctl(v->vm, KVM_ENABLE_CAP, &cap);
+	vm_enable_cap(v->vm, KVM_CAP_MSR_PLATFORM_INFO, 0);
 	vcpu_run(v);
 }
 

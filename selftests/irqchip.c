@@ -56,11 +56,6 @@ static void on_pic(struct guest_regs *r)
 	g_outb(0x20, 0x20);
 }
 
-static void on_pic_no_eoi(struct guest_regs *r)
-{
-	(void)r;
-}
-
 /* Interrupts on for a moment. The emulated CPU looks for them at an exit at the latest. */
 static void take(void)
 {
@@ -102,7 +97,7 @@ static void pic_guest(uint64_t arg)
 	take();
 	G_CHECK_EQ(c->irqs[0x43], 2);
 	/* Priority: a lower one waits for the EOI. */
-	c->handler[0x43] = on_pic_no_eoi;
+	c->handler[0x43] = g_on_irq_no_eoi;
 	g_sync(4); /* pulses 3, then 5 and 1 */
 	take();
 	G_CHECK_EQ(c->irqs[0x43], 3);
@@ -139,7 +134,7 @@ static void pic_guest(uint64_t arg)
 	g_outb(0x21, 4);
 	g_outb(0x21, 3);
 	g_outb(0x21, 0);
-	c->handler[0x43] = on_pic_no_eoi;
+	c->handler[0x43] = g_on_irq_no_eoi;
 	g_sync(10); /* pulses 3 */
 	take();
 	G_CHECK_EQ(c->irqs[0x43], 5);
@@ -182,23 +177,12 @@ TEST(pic)
 #define LEVEL  (1u << 15)
 #define REMOTE (1u << 14)
 
-static void mask_pic(void)
-{
-	g_outb(0x21, 0xff);
-	g_outb(0xa1, 0xff);
-}
-
-static void no_eoi(struct guest_regs *r)
-{
-	(void)r;
-}
-
 static void ioapic_guest(uint64_t arg)
 {
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	g_apic_enable();
 	for (unsigned int i = 0x30; i < 0xf0; i++)
 		c->handler[i] = g_on_irq_eoi;
@@ -225,7 +209,7 @@ static void ioapic_guest(uint64_t arg)
 	g_pause();
 	G_CHECK(c->irqs[0x55] <= 3);
 	/* Level: remote IRR until EOI, then again while the line is high */
-	c->handler[0x66] = no_eoi;
+	c->handler[0x66] = g_on_irq_no_eoi;
 	g_ioapic_route(20, 0x66 | LEVEL, 0);
 	g_sync(6); /* raises 20 */
 	G_CHECK(g_wait_for(&c->irqs[0x66], 1, LIMIT));
@@ -249,7 +233,7 @@ static void ioapic_guest(uint64_t arg)
 	g_apic_write(APIC_EOI, 0);
 	G_CHECK_EQ(c->irqs[0x66], 3);
 	/* NMI by the I/O APIC */
-	c->handler[2] = no_eoi;
+	c->handler[2] = g_on_irq_no_eoi;
 	g_ioapic_route(7, 0x400, 0);
 	g_sync(10); /* pulses 7 */
 	G_CHECK(g_wait_for(&c->irqs[2], 1, LIMIT));
@@ -303,7 +287,7 @@ static void coalesce_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	g_apic_enable();
 	c->handler[0x55] = g_on_irq_eoi;
 	g_ioapic_route(5, 0x55, 0);
@@ -357,7 +341,7 @@ static void lapic_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	for (unsigned int i = 0x20; i < 0xf0; i++)
 		c->handler[i] = on_order;
 	G_CHECK_EQ(g_apic_read(APIC_ID), 0);
@@ -387,7 +371,7 @@ static void lapic_guest(uint64_t arg)
 	G_CHECK_EQ(g_apic_read(APIC_TPR), 0x30);
 	G_WRITE_CR(8, 0);
 	/* In service: nothing of its class or below */
-	c->handler[0x61] = no_eoi;
+	c->handler[0x61] = g_on_irq_no_eoi;
 	self(0x61);
 	take();
 	G_CHECK_EQ(g_apic_read(APIC_PPR), 0x60);
@@ -415,7 +399,7 @@ static void lapic_guest(uint64_t arg)
 	g_apic_write(APIC_ESR, 0);
 	G_CHECK_EQ(g_apic_read(APIC_ESR), 0);
 	/* NMI to itself */
-	c->handler[2] = no_eoi;
+	c->handler[2] = g_on_irq_no_eoi;
 	g_apic_write(APIC_ICR, 0x40400);
 	G_CHECK(g_wait_for(&c->irqs[2], 1, LIMIT));
 	/* Software disable: LVTs are masked, and IPIs to it are dropped. */
@@ -440,7 +424,7 @@ static void cr8_window_guest(uint64_t arg)
 {
 	struct guest_cpu *c = g_cpu();
 
-	mask_pic();
+	g_pic_mask();
 	c->handler[0x51] = g_on_irq_eoi;
 	g_apic_enable();
 	for (unsigned int i = 1; i <= arg; i++) {
@@ -468,7 +452,7 @@ static void x2apic_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 	uint64_t value;
 
-	mask_pic();
+	g_pic_mask();
 	for (unsigned int i = 0x20; i < 0xf0; i++)
 		c->handler[i] = g_on_irq_x2eoi;
 	G_CHECK_EQ(g_try_rdmsr(MSR_X2APIC(APIC_ID), &value), 13); /* not in that mode */
@@ -525,7 +509,7 @@ static void count_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	g_apic_enable();
 	for (unsigned int i = 0x30; i < 0xf0; i++)
 		c->handler[i] = g_on_irq_eoi;
@@ -693,7 +677,7 @@ static void resample_guest(uint64_t arg)
 	struct guest_cpu *c = g_cpu();
 
 	(void)arg;
-	mask_pic();
+	g_pic_mask();
 	g_apic_enable();
 	c->handler[0x66] = g_on_irq_eoi;
 	g_ioapic_route(20, 0x66 | LEVEL, 0);

@@ -326,17 +326,12 @@ static void ipi_target(uint64_t arg)
 		g_sti_hlt_cli();
 }
 
-static void no_eoi(struct guest_regs *r)
-{
-	(void)r;
-}
-
 static void ipi_sender(uint64_t n)
 {
 	g_cpu()->handler[0x50] = g_on_irq_x2eoi;
 	g_x2apic_enable();
 	for (unsigned int i = 1; i < n; i++)
-		guest_cpus[i].handler[2] = no_eoi;
+		guest_cpus[i].handler[2] = g_on_irq_no_eoi;
 	G_CHECK(g_spin_until(&ready, n - 1, LIMIT));
 	for (unsigned int round = 1; round <= 50; round++) {
 		int64_t r = hypercall(HC_SEND_IPI, ((1ull << n) - 1) & ~1ull, 0, 0, 0x50);

@@ -16,8 +16,7 @@ static volatile uint64_t tsc_per_ms;
 
 static void prepare(void)
 {
-	g_outb(0x21, 0xff);
-	g_outb(0xa1, 0xff);
+	g_pic_mask();
 	g_apic_enable();
 	g_apic_write(APIC_TDCR, 0xb); /* divided by 1 */
 	g_cpu()->handler[0x40] = g_on_irq_eoi;

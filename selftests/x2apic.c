@@ -3,7 +3,6 @@
  * APIC IDs of 32 bits: IPIs, MSIs, routes and irqfds to vCPUs whose IDs need more than
  * 8, in x2APIC mode; what is a broadcast; how they are started; and KVM_CAP_X2APIC_API.
  */
-#include <signal.h>
 #include <sys/eventfd.h>
 #include "test.h"
 
@@ -36,9 +35,7 @@ static void need_x2apic(void)
 
 static void enable_cap(struct vm *vm, uint64_t flags)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_X2APIC_API, .args = { flags } };
-
-	vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
+	vm_enable_cap(vm, KVM_CAP_X2APIC_API, flags);
 }
 
 /* --- messages --- */
@@ -261,51 +258,21 @@ static void starter_guest(uint64_t arg)
 	g_sync(1);
 }
 
-static volatile bool over;
-
-static void wake(int sig)
-{
-	(void)sig;
-}
-
-static void *ap_thread(void *arg)
-{
-	struct vcpu *v = arg;
-
-	while (!over) {
-		int r = ioctl(v->fd, KVM_RUN, 0);
-
-		if (r < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		test_fail(__FILE__, __LINE__, "vCPU %u: KVM_RUN %d, %s, exit %u", v->id, r,
-			  strerror(errno), v->run->exit_reason);
-		return NULL;
-	}
-	return NULL;
-}
-
 TEST(start)
 {
-	struct sigaction sa = { .sa_handler = wake };
 	struct vm *vm;
 
 	need_x2apic();
-	sigaction(SIGUSR1, &sa, NULL);
 	vm = vm_new(VM_IRQCHIP);
 	vm_code(vm, BOOT_AT, wide_ap);
 	vcpu_long_mode(vcpu_new(vm, 0), starter_guest, 0);
-	for (unsigned int i = 3; i < CPUS; i++) {
-		struct vcpu *v = vcpu_new(vm, ids[i]);
-
-		pthread_create(&v->thread, NULL, ap_thread, v);
-	}
+	for (unsigned int i = 3; i < CPUS; i++)
+		vcpu_start_ap(vcpu_new(vm, ids[i]));
 	vcpu_run_sync(vm->vcpus[0]);
-	over = true;
 	for (unsigned int i = 1; i < vm->nr_vcpus; i++) {
 		struct kvm_sregs s;
 
-		pthread_kill(vm->vcpus[i]->thread, SIGUSR1);
-		vcpu_join(vm->vcpus[i]);
+		vcpu_stop_ap(vm->vcpus[i]);
 		vcpu_get_sregs(vm->vcpus[i], &s);
 		CHECK_EQ(s.cs.selector, BOOT_AT >> 4);
 	}
@@ -316,15 +283,6 @@ TEST(start)
 static uint32_t *lapic_reg(struct kvm_lapic_state *s, unsigned int offset)
 {
 	return (uint32_t *)(s->regs + offset);
-}
-
-static void x2apic_mode(struct vcpu *v)
-{
-	struct kvm_sregs s;
-
-	vcpu_get_sregs(v, &s);
-	s.apic_base |= 0x400;
-	vcpu_set_sregs(v, &s);
 }
 
 TEST(lapic_state)
@@ -338,7 +296,7 @@ TEST(lapic_state)
 	v = vcpu_new(vm, 300);
 	vcpu_ioctl(v, KVM_GET_LAPIC, &s);
 	CHECK_EQ(*lapic_reg(&s, APIC_ID), 300u << 24);
-	x2apic_mode(v);
+	vcpu_x2apic(v);
 	vcpu_ioctl(v, KVM_GET_LAPIC, &s);
 	CHECK_EQ(*lapic_reg(&s, APIC_ID), 300u << 24);
 	enable_cap(vm, KVM_X2APIC_API_USE_32BIT_IDS);

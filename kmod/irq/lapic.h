@@ -84,7 +84,7 @@ struct mezz_lapic {
 
 	/* timer */
 	int fired;		/* the hrtimer ran, or the engine's timer */
-	bool hw;		/* the engine ends the guest at the deadline: no hrtimer */
+	bool hw_timer;		/* the engine ends the guest at the deadline: no hrtimer */
 	u32 divide;
 	u64 deadline;		/* IA32_TSC_DEADLINE, guest TSC; 0: disarmed */
 	u64 period;		/* ns of the count now running, 0: none */

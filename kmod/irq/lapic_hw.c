@@ -139,9 +139,6 @@ static bool hw_mode(struct mezz_lapic *l)
 		lapic_pull(l);
 	l->virt = on;
 	mezz_engine->apic_mode(l->v, on);
-	/* What the engine has at first is nobody's. */
-	if (on)
-		mezz_engine->apic_eoi_exits(l->v, l->eoi_exits);
 	return on;
 }
 

@@ -92,7 +92,7 @@ static void lapic_get_state(struct mezz_lapic *l, struct kvm_lapic_state *s)
 	memset(s, 0, sizeof(*s));
 	lapic_pull(l);
 	lapic_sync_pv_eoi(l);
-	if (READ_ONCE(l->fired) || l->hw)
+	if (READ_ONCE(l->fired) || l->hw_timer)
 		lapic_timer_sync(l);
 	for (i = 0; i < ARRAY_SIZE(plain); i++) {
 		if (lapic_read(l, plain[i], &val))

@@ -49,9 +49,9 @@ static bool is_periodic(struct mezz_lapic *l)
 
 static void disarm_hw(struct mezz_lapic *l)
 {
-	if (l->hw)
+	if (l->hw_timer)
 		mezz_engine->set_timer(l->v, 0);
-	l->hw = false;
+	l->hw_timer = false;
 }
 
 void lapic_timer_stop(struct mezz_lapic *l)
@@ -86,13 +86,17 @@ static u64 ticks_to_ns(struct mezz_lapic *l, u64 ticks)
 	return mul_u64_u64_shr(ticks, l->tsc_mult, 32) + 1;
 }
 
-/* The engine's timer is for a vCPU that runs, and counts the host's ticks. */
+/* The engine's timer is for a vCPU that runs, and counts the host's ticks. True: it has it. */
 static bool arm_hw(struct mezz_lapic *l)
 {
 	struct mezz_vcpu *v = l->v;
 
-	return v->atomic && mezz_engine->set_timer && !v->tsc_ratio &&
-	       mezz_engine->set_timer(v, l->deadline - v->tsc_offset);
+	if (v->atomic && mezz_engine->set_timer && !v->tsc_ratio &&
+	    mezz_engine->set_timer(v, l->deadline - v->tsc_offset))
+		l->hw_timer = true;
+	else
+		disarm_hw(l);
+	return l->hw_timer;
 }
 
 /* Arm a timer for what is left until the deadline. */
@@ -101,11 +105,9 @@ static void lapic_deadline_arm(struct mezz_lapic *l)
 	u64 now = mezz_guest_tsc(l->v, rdtsc());
 	bool due = l->deadline <= now;
 
-	if (!due && arm_hw(l))
-		l->hw = true;
-	else
+	if (due) {
 		disarm_hw(l);
-	if (!due && !l->hw) {
+	} else if (!arm_hw(l)) {
 		hrtimer_start(&l->timer, ns_to_ktime(ticks_to_ns(l, l->deadline - now)),
 			      HRTIMER_MODE_REL_PINNED_HARD);
 		return;
@@ -138,7 +140,7 @@ u64 mezz_lapic_get_tscdeadline(struct mezz_vcpu *v)
 
 	if (!l || !is_deadline(l) || !l->hw_enabled)
 		return 0;
-	if (READ_ONCE(l->fired) || l->hw)
+	if (READ_ONCE(l->fired) || l->hw_timer)
 		lapic_timer_sync(l);
 	return l->deadline;
 }
@@ -150,7 +152,7 @@ void mezz_lapic_timer_expired(struct mezz_vcpu *v)
 
 void mezz_lapic_timer_sleeps(struct mezz_vcpu *v)
 {
-	if (v->lapic && v->lapic->hw)
+	if (v->lapic && v->lapic->hw_timer)
 		lapic_deadline_arm(v->lapic);
 }
 

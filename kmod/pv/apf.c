@@ -151,9 +151,9 @@ static struct apf_item *item_new(struct mezz_vcpu *v, u64 gfn, unsigned long hva
 
 /* --- what the guest is told --- */
 
-static bool apf_on(const struct pv_apf *a)
+static bool apf_on(u64 en_msr)
 {
-	return (a->en_msr & EN_ON) == EN_ON;
+	return (en_msr & EN_ON) == EN_ON;
 }
 
 /* Would the guest understand a #PF that is none? */
@@ -161,7 +161,7 @@ static bool can_tell(struct mezz_vcpu *v)
 {
 	const struct pv_apf *a = &v->pv->apf;
 
-	return apf_on(a) && mezz_paging(v) &&
+	return apf_on(a->en_msr) && mezz_paging(v) &&
 	       ((a->en_msr & KVM_ASYNC_PF_SEND_ALWAYS) || mezz_engine->cpl(v));
 }
 
@@ -259,7 +259,6 @@ void pv_apf_clear(struct mezz_vcpu *v)
 int pv_apf_set_en(struct mezz_vcpu *v, u64 data)
 {
 	struct pv_apf *a = &v->pv->apf;
-	struct pv_apf new = { .en_msr = data };
 
 	if ((data & EN_RESERVED) ||
 	    ((data & KVM_ASYNC_PF_DELIVERY_AS_PF_VMEXIT) &&
@@ -268,7 +267,7 @@ int pv_apf_set_en(struct mezz_vcpu *v, u64 data)
 		return 1;
 	if (!v->lapic)
 		return !!data;
-	if (!apf_on(&new)) {
+	if (!apf_on(data)) {
 		a->en_msr = data;
 		pv_apf_clear(v);
 		return 0;

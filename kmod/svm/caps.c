@@ -84,7 +84,7 @@ static void probe_features(u32 edx)
 	svm_has.xsetbv_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
 }
 
-int svm_probe(struct mezz_host *host, char *why, size_t len)
+static int svm_probe(struct mezz_host *host, char *why, size_t len)
 {
 	atomic_t owned = ATOMIC_INIT(0);
 	u32 edx;
@@ -129,7 +129,17 @@ int svm_probe(struct mezz_host *host, char *why, size_t len)
 
 /* --- module-wide memory --- */
 
-int svm_setup(void)
+static void svm_teardown(void)
+{
+	if (iopm)
+		__free_pages(iopm, IOPM_ORDER);
+	iopm = NULL;
+	mezz_msr_map_free(&svm_msr_map, &svm_msr_map.shared);
+	mezz_cpu_pages_free(&svm_cpu.hsave);
+	mezz_cpu_pages_free(&svm_cpu.host);
+}
+
+static int svm_setup(void)
 {
 	if (mezz_cpu_pages_alloc(&svm_cpu.hsave) || mezz_cpu_pages_alloc(&svm_cpu.host) ||
 	    mezz_msr_map_setup(&svm_msr_map))
@@ -146,19 +156,9 @@ fail:
 	return -ENOMEM;
 }
 
-void svm_teardown(void)
-{
-	if (iopm)
-		__free_pages(iopm, IOPM_ORDER);
-	iopm = NULL;
-	mezz_msr_map_free(&svm_msr_map, &svm_msr_map.shared);
-	mezz_cpu_pages_free(&svm_cpu.hsave);
-	mezz_cpu_pages_free(&svm_cpu.host);
-}
-
 /* --- CPUs on and off --- */
 
-int svm_cpu_on(void)
+static int svm_cpu_on(void)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	u64 efer, vm_cr;
@@ -181,7 +181,7 @@ int svm_cpu_on(void)
 	return 0;
 }
 
-void svm_cpu_off(void)
+static void svm_cpu_off(void)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	u64 efer;

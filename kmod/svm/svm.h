@@ -345,11 +345,6 @@ asmlinkage int svm_switch(u64 *r, u64 vmcb_pa, u64 host_pa);
 
 /* caps.c */
 extern const struct mezz_pt_format svm_pt_format;
-int svm_probe(struct mezz_host *host, char *why, size_t len);
-int svm_setup(void);
-void svm_teardown(void);
-int svm_cpu_on(void);
-void svm_cpu_off(void);
 /* Physical address as hardware wants it of memory that it reads itself. */
 static inline u64 svm_pa(const struct page *page)
 {

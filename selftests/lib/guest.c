@@ -147,6 +147,11 @@ void g_fail(const char *file, int line, const char *what, uint64_t got, uint64_t
 	g_outl(PORT_FAIL, 0);
 }
 
+void g_on_irq_no_eoi(struct guest_regs *r)
+{
+	(void)r;
+}
+
 void g_on_irq_eoi(struct guest_regs *r)
 {
 	(void)r;

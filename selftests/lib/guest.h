@@ -300,6 +300,13 @@ static inline uint32_t g_atomic_inc(volatile uint32_t *p)
 	return __atomic_add_fetch(p, 1, __ATOMIC_SEQ_CST);
 }
 
+/* No interrupt of the PIC's */
+static inline void g_pic_mask(void)
+{
+	g_outb(0x21, 0xff);
+	g_outb(0xa1, 0xff);
+}
+
 /* --- local APIC, by MMIO and as x2APIC --- */
 
 #define APIC_BASE	 0xfee00000u
@@ -381,6 +388,7 @@ static inline void g_ioapic_route(unsigned int pin, uint32_t low, uint8_t dest)
 /* --- interrupts --- */
 
 /* Handler that counts in irqs[] only; and those that send an EOI as well. */
+void g_on_irq_no_eoi(struct guest_regs *r);
 void g_on_irq_eoi(struct guest_regs *r);
 void g_on_irq_x2eoi(struct guest_regs *r);
 

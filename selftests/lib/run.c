@@ -3,6 +3,7 @@
  * Runs vCPUs until the guest says something: done, failed, a step for the host.
  * What else leaves the guest goes to the test's own on_exit.
  */
+#include <signal.h>
 #include "test.h"
 
 int vcpu_run_raw(struct vcpu *v)
@@ -150,4 +151,43 @@ void vcpu_start(struct vcpu *v)
 void vcpu_join(struct vcpu *v)
 {
 	REQUIRE(!pthread_join(v->thread, NULL), "pthread_join fails");
+}
+
+static void wake(int sig)
+{
+	(void)sig;
+}
+
+static void *ap_thread(void *arg)
+{
+	struct vcpu *v = arg;
+
+	while (!__atomic_load_n(&v->stop, __ATOMIC_ACQUIRE)) {
+		int r = ioctl(v->fd, KVM_RUN, 0);
+
+		if (r < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		test_fail(__FILE__, __LINE__, "vCPU %u: KVM_RUN %d, %s, exit %u", v->id, r,
+			  strerror(errno), v->run->exit_reason);
+		break;
+	}
+	return NULL;
+}
+
+void vcpu_start_ap(struct vcpu *v)
+{
+	struct sigaction sa = { .sa_handler = wake };
+
+	sigaction(SIGUSR1, &sa, NULL);
+	REQUIRE(!pthread_create(&v->thread, NULL, ap_thread, v), "pthread_create fails");
+}
+
+void vcpu_stop_ap(struct vcpu *v)
+{
+	__atomic_store_n(&v->stop, true, __ATOMIC_RELEASE);
+	/* Should the signal come just before KVM_RUN */
+	v->run->immediate_exit = 1;
+	pthread_kill(v->thread, SIGUSR1);
+	vcpu_join(v);
+	v->run->immediate_exit = 0;
 }

@@ -5,6 +5,7 @@
  *
  * Exit status: 0 all passed (or some skipped), 1 something failed, 4 all skipped.
  */
+#include <cpuid.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -267,4 +268,29 @@ bool cpu_is_bochs(void)
 		version[0] = 0;
 	close(fd);
 	return !strcmp(version, "Bochs");
+}
+
+bool cpu_has_vmx(void)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & 1 << 5);
+}
+
+int vmx_parameter(const char *name)
+{
+	char path[128], value = 0;
+	int fd;
+
+	if (!cpu_has_vmx())
+		return 0;
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s",
+		 dev_is_kvm() ? "kvm_intel" : "mezz", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, &value, 1) != 1)
+		value = 0;
+	close(fd);
+	return value;
 }

@@ -105,6 +105,12 @@ bool dev_is_kvm(void);
 bool cpu_is_qemu(void);
 /* Is it one that Bochs emulates? */
 bool cpu_is_bochs(void);
+bool cpu_has_vmx(void);
+/*
+ * What the driver's module says of one of its parameters for CPUs with VMX: 'Y' or 'N'; 0
+ * on another CPU, or if there is none.
+ */
+int vmx_parameter(const char *name);
 /* KVM_CHECK_EXTENSION on the device */
 int dev_cap(unsigned long cap);
 
@@ -129,6 +135,7 @@ struct vcpu {
 	struct kvm_run *run;
 	uint8_t *pio; /* data of a port exit */
 	pthread_t thread;
+	bool stop; /* of vcpu_stop_ap() */
 	/* Exits that vcpu_run() does not know: true if settled. */
 	bool (*on_exit)(struct vcpu *v);
 	void *data;	   /* of on_exit */
@@ -171,12 +178,19 @@ static inline void *vm_ptr(struct vm *vm, uint64_t gpa)
 #define PT_NX	 (1ull << 63)
 uint64_t *vm_map(struct vm *vm, uint64_t gva, uint64_t gpa, uint64_t flags);
 
+/* KVM_ENABLE_CAP on the VM, with one argument. */
+void vm_enable_cap(struct vm *vm, uint32_t cap, uint64_t arg);
+
 /* Anonymous memory of the test, page aligned. */
 void *host_pages(size_t bytes);
 
 struct vcpu *vcpu_new_bare(struct vm *vm, unsigned int id); /* KVM_CREATE_VCPU only */
 struct vcpu *vcpu_new(struct vm *vm, unsigned int id);	    /* and CPUID as supported */
 void vcpu_free(struct vcpu *v);
+/* Switches its local APIC from xAPIC to x2APIC mode. */
+void vcpu_x2apic(struct vcpu *v);
+/* The vCPU's statistic (KVM_GET_STATS_FD) with this name; false: the driver keeps none. */
+bool vcpu_stat(struct vcpu *v, const char *name, uint64_t *value);
 /* Lets it enter guest function @fn in 64-bit mode. */
 void vcpu_long_mode(struct vcpu *v, void (*fn)(uint64_t), uint64_t arg);
 /* A VM with one vCPU that enters @fn. */
@@ -202,6 +216,12 @@ uint64_t vcpu_run_sync(struct vcpu *v);
 /* Each vCPU in a thread of its own with vcpu_run(); and wait for them. */
 void vcpu_start(struct vcpu *v);
 void vcpu_join(struct vcpu *v);
+/*
+ * The same of a vCPU that is to stay in KVM_RUN whatever happens, such as one that waits for
+ * INIT and SIPI; SIGUSR1 gets it out.
+ */
+void vcpu_start_ap(struct vcpu *v);
+void vcpu_stop_ap(struct vcpu *v);
 /* Is this exit a g_sync()? Then its number is in *n. */
 bool vcpu_is_sync(struct vcpu *v, uint64_t *n);
 void vcpu_print(struct vcpu *v, const char *title);

@@ -131,6 +131,13 @@ struct vm *vm_new(int flags)
 	return vm;
 }
 
+void vm_enable_cap(struct vm *vm, uint32_t cap, uint64_t arg)
+{
+	struct kvm_enable_cap enable = { .cap = cap, .args = { arg } };
+
+	vm_ioctl(vm, KVM_ENABLE_CAP, &enable);
+}
+
 void vm_free(struct vm *vm)
 {
 	while (vm->nr_vcpus)
@@ -427,4 +434,42 @@ void vcpu_real_mode(struct vcpu *v, uint64_t base)
 	sregs.cs = s;
 	vcpu_set_sregs(v, &sregs);
 	vcpu_set_regs(v, &regs);
+}
+
+void vcpu_x2apic(struct vcpu *v)
+{
+	struct kvm_sregs s;
+
+	vcpu_get_sregs(v, &s);
+	s.apic_base |= 0x400;
+	vcpu_set_sregs(v, &s);
+}
+
+bool vcpu_stat(struct vcpu *v, const char *name, uint64_t *value)
+{
+	struct {
+		struct kvm_stats_desc head;
+		char name[64];
+	} desc;
+	struct kvm_stats_header h;
+	int fd = ioctl(v->fd, KVM_GET_STATS_FD, NULL);
+	bool found = false;
+
+	if (fd < 0)
+		return false;
+	REQUIRE(pread(fd, &h, sizeof(h), 0) == sizeof(h) && h.name_size <= sizeof(desc.name),
+		"the header of the statistics");
+	for (uint32_t i = 0; i < h.num_desc && !found; i++) {
+		size_t size = sizeof(desc.head) + h.name_size;
+
+		REQUIRE(pread(fd, &desc, size, h.desc_offset + i * size) == (ssize_t)size,
+			"statistic %u", i);
+		found = !strncmp(desc.name, name, h.name_size);
+	}
+	if (found)
+		REQUIRE(pread(fd, value, sizeof(*value), h.data_offset + desc.head.offset) ==
+				sizeof(*value),
+			"the value of %s", name);
+	close(fd);
+	return found;
 }
