@@ -228,9 +228,37 @@ static void dirty_guest(uint64_t arg)
 	}
 }
 
+/* Strides that grow from one page to some thousands of them */
+static unsigned int next_step(unsigned int step)
+{
+	return step + step / 4 + 1;
+}
+
+#define BIG_PAGES (1024u * 64) /* their log is two pages */
+
+static void many_pages_guest(uint64_t arg)
+{
+	(void)arg;
+	for (unsigned int rep = 0;; rep++) {
+		for (unsigned int i = rep, step = 1; i < BIG_PAGES;
+		     i += step, step = next_step(step))
+			G_WRITE(uint8_t, GPA + (uint64_t)i * PAGE, 1);
+		g_sync(rep);
+	}
+}
+
 #define DIRTY_PAGES 200u
 
 static uint64_t bitmap[4];
+
+/* A page that was only read is no writable one, which in-tree KVM would log. */
+static uint8_t *log_pages(void)
+{
+	uint8_t *p = host_pages(DIRTY_PAGES * PAGE);
+
+	madvise(p, DIRTY_PAGES * PAGE, MADV_NOHUGEPAGE);
+	return p;
+}
 
 static void get_log(struct vm *vm)
 {
@@ -252,7 +280,7 @@ static void check_log(struct vm *vm, uint64_t a, uint64_t b, uint64_t c)
 TEST(dirty_log)
 {
 	struct vcpu *v = vm_with_guest(0, dirty_guest, 0);
-	uint8_t *p = host_pages(DIRTY_PAGES * PAGE);
+	uint8_t *p = log_pages();
 	struct kvm_dirty_log log = { .slot = 2, .dirty_bitmap = bitmap };
 
 	vm_slot(v->vm, 2, 0, GPA, DIRTY_PAGES * PAGE, p);
@@ -280,22 +308,62 @@ TEST(dirty_log)
 	CHECK_ERR(ioctl(v->vm->fd, KVM_GET_DIRTY_LOG, &log), EINVAL);
 	log.slot = 2;
 	log.dirty_bitmap = NULL;
+	vcpu_run_sync(v);
+	vcpu_run_sync(v);
 	CHECK_ERR(ioctl(v->vm->fd, KVM_GET_DIRTY_LOG, &log), EFAULT);
+	get_log(v->vm);
+	/* In-tree KVM has lost these pages. */
+	if (!dev_is_kvm())
+		CHECK((bitmap[0] & 9) == 9 && bitmap[1] >> 6 & 1 && bitmap[2] >> 2 & 1,
+		      "%#lx, %#lx, %#lx", bitmap[0], bitmap[1], bitmap[2]);
+	CHECK_EQ(bitmap[3] >> (DIRTY_PAGES % 64), 0);
+}
+
+/* Clean and dirty stretches of all lengths, next to each other */
+TEST(dirty_log_of_many_pages)
+{
+	struct vm *vm = vm_new(0);
+	uint64_t *log = (uint64_t *)host_pages(3 * PAGE),
+		 *expected = (uint64_t *)host_pages(2 * PAGE);
+	struct kvm_dirty_log get = { .slot = 2, .dirty_bitmap = log };
+	struct vcpu *v = vcpu_new(vm, 0);
+
+	vm_slot(vm, 2, log_flag, GPA, BIG_PAGES * PAGE, host_pages(BIG_PAGES * PAGE));
+	vcpu_long_mode(v, many_pages_guest, 0);
+	for (unsigned int rep = 0; rep < 2; rep++) {
+		vcpu_run_sync(v);
+		memset(log, 0xcc, 3 * PAGE);
+		vm_ioctl(vm, KVM_GET_DIRTY_LOG, &get);
+		memset(expected, 0, 2 * PAGE);
+		for (unsigned int i = rep, step = 1; i < BIG_PAGES;
+		     i += step, step = next_step(step))
+			expected[i / 64] |= 1ull << i % 64;
+		CHECK_EQ(memcmp(log, expected, 2 * PAGE), 0);
+		CHECK_EQ(log[2 * PAGE / 8], 0xccccccccccccccccull);
+	}
+	/* The second page of the log cannot be written: all is there the next time. */
+	vcpu_run_sync(v);
+	get.dirty_bitmap = log + PAGE / 8;
+	munmap(log + 2 * PAGE / 8, PAGE);
+	CHECK_ERR(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &get), EFAULT);
+	get.dirty_bitmap = log;
+	vm_ioctl(vm, KVM_GET_DIRTY_LOG, &get);
+	for (unsigned int i = 2, step = 1; i < BIG_PAGES; i += step, step = next_step(step))
+		CHECK(dev_is_kvm() || log[i / 64] >> i % 64 & 1, "page %u is lost", i);
 }
 
 TEST(dirty_log_protect2)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { 1 } };
 	struct kvm_clear_dirty_log clear = { .slot = 2,
 					     .num_pages = DIRTY_PAGES,
 					     .dirty_bitmap = bitmap };
 	struct vcpu *v;
-	uint8_t *p = host_pages(DIRTY_PAGES * PAGE);
+	uint8_t *p = log_pages();
 
 	if (dev_cap(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) <= 0)
 		test_skip("no KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2");
 	v = vm_with_guest(0, dirty_guest, 0);
-	vm_ioctl(v->vm, KVM_ENABLE_CAP, &cap);
+	vm_enable_cap(v->vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1);
 	vm_slot(v->vm, 2, log_flag, GPA, DIRTY_PAGES * PAGE, p);
 	vcpu_run_sync(v);
 	vcpu_run_sync(v);

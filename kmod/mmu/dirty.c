@@ -20,7 +20,8 @@
  *     writable, or dirty, still has its bit in the bitmap or its page in a list.
  *  3. Flush. A write through a stale TLB entry before that belongs to the log being
  *     taken, whose pages user space reads later. The next one is noticed.
- *  4. Hand out what was cleared.
+ * What was cleared is handed out piece by piece, before the flush, too: user space has
+ * it when the ioctl returns.
  * A list may name a page whose bit was cleared for another's write: then the next log
  * has it, too.
  *
@@ -29,8 +30,6 @@
  *
  * With KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_GET_DIRTY_LOG only copies, and
  * KVM_CLEAR_DIRTY_LOG clears what user space names.
- *
- * The bitmap has a second half, in which the log being handed out is kept.
  */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
@@ -42,7 +41,7 @@
 #include "vcpu.h"
 
 /* Words of the bitmap (of 64 pages each) for which mmu.lock is held at once. */
-#define CHUNK	256ul
+#define CHUNK	64ul
 
 static unsigned long words(u64 npages)
 {
@@ -80,7 +79,7 @@ int mezz_log_apply(struct mezz_vcpu *v)
 
 int mezz_dirty_alloc(struct mezz_vm *vm, struct mezz_slot *slot)
 {
-	slot->dirty = kvcalloc(words(slot->npages), 2 * sizeof(long), GFP_KERNEL_ACCOUNT);
+	slot->dirty = kvcalloc(words(slot->npages), sizeof(long), GFP_KERNEL_ACCOUNT);
 	if (!slot->dirty)
 		return -ENOMEM;
 	if (!vm->ring_size && (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET))
@@ -96,13 +95,6 @@ void mezz_dirty_free(struct mezz_vm *vm, struct mezz_slot *slot)
 	count_slots(vm, -1);
 	kvfree(slot->dirty);
 	slot->dirty = NULL;
-}
-
-void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn)
-{
-	/* A locked operation even if it is set: the data goes first. */
-	if (slot->dirty && !test_and_set_bit(gfn - slot->gfn, slot->dirty) && v->ring.gfns)
-		mezz_ring_push(v, slot, gfn);
 }
 
 void mezz_log_write(struct mezz_vcpu *v, u64 gpa)
@@ -136,36 +128,62 @@ void mezz_dirty_start(struct mezz_vm *vm, struct mezz_slot *slot)
  */
 static unsigned long next_dirty(const unsigned long *dirty, unsigned long i, unsigned long end)
 {
-	for (; i + 4 <= end; i += 4)
-		if (READ_ONCE(dirty[i]) | READ_ONCE(dirty[i + 1]) |
-		    READ_ONCE(dirty[i + 2]) | READ_ONCE(dirty[i + 3]))
+	for (; i + 8 <= end; i += 8)
+		/* data_race(): only zero or not matters, and zero may be old. */
+		if (data_race(dirty[i] | dirty[i + 1] | dirty[i + 2] | dirty[i + 3] |
+			      dirty[i + 4] | dirty[i + 5] | dirty[i + 6] | dirty[i + 7]))
 			break;
 	while (i < end && !READ_ONCE(dirty[i]))
 		i++;
 	return i;
 }
 
-/* Take all bits out of the log into its second half. slots_lock held. */
-static void take_log(struct mezz_vm *vm, struct mezz_slot *slot)
+/* Take the words from @i up to @end out of the log. slots_lock held. */
+static void take(struct mezz_vm *vm, struct mezz_slot *slot, unsigned long i, unsigned long end,
+		 unsigned long *taken, struct mezz_zap *zap)
 {
-	unsigned long n = words(slot->npages), i, end, *dirty = slot->dirty;
-	unsigned long *taken = dirty + n;
-	u64 bits = noticing(vm);
-	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+	u64 gfn = slot->gfn + i * BITS_PER_LONG, bits = noticing(vm);
 
-	memset(taken, 0, n * sizeof(long));
-	for (i = next_dirty(dirty, 0, n); i < n; i = next_dirty(dirty, i, n)) {
-		end = min(n, i + CHUNK);
-		write_lock(&vm->mmu.lock);
-		for (; i < end; i = next_dirty(dirty, i + 1, end)) {
-			taken[i] = xchg(&dirty[i], 0);
-			mezz_pt_weaken_mask(vm, slot->gfn + i * BITS_PER_LONG, taken[i], bits,
-					    &zap);
+	write_lock(&vm->mmu.lock);
+	for (; i < end; i++, taken++, gfn += BITS_PER_LONG) {
+		*taken = 0;
+		if (READ_ONCE(slot->dirty[i])) {
+			*taken = xchg(&slot->dirty[i], 0);
+			mezz_pt_weaken_mask(vm, gfn, *taken, bits, zap);
 		}
-		write_unlock(&vm->mmu.lock);
-		cond_resched();
+	}
+	write_unlock(&vm->mmu.lock);
+	cond_resched();
+}
+
+/*
+ * Hand the log out. slots_lock held. If user space's memory is bad, all pages that were
+ * looked at so far count as dirty again: too many, but nothing is lost.
+ */
+static long take_log(struct mezz_vm *vm, struct mezz_slot *slot, unsigned long __user *to)
+{
+	const void *zeros = page_address(ZERO_PAGE(0)), *from;
+	unsigned long n = words(slot->npages), i, end, taken[CHUNK];
+	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+	long r = 0;
+
+	for (i = 0; i < n; i = end) {
+		from = zeros;
+		end = next_dirty(slot->dirty, i, min(n, i + PAGE_SIZE / sizeof(long)));
+		if (end == i) {
+			from = taken;
+			end = min(n, i + CHUNK);
+			take(vm, slot, i, end, taken, &zap);
+		}
+		if (copy_to_user(to + i, from, (end - i) * sizeof(long))) {
+			/* Not atomic: who else sets bits now sets what is set here. */
+			bitmap_set(slot->dirty, 0, min_t(u64, slot->npages, end * BITS_PER_LONG));
+			r = -EFAULT;
+			break;
+		}
 	}
 	mezz_zap_done(vm, &zap);
+	return r;
 }
 
 /* The logging slot with number @id. slots_lock held. */
@@ -184,19 +202,15 @@ static struct mezz_slot *find_log(struct mezz_vm *vm, u32 id)
 static long get_log(struct mezz_vm *vm, const struct kvm_dirty_log *log)
 {
 	struct mezz_slot *slot = find_log(vm, log->slot);
-	unsigned long *from, n;
 
 	if (IS_ERR(slot))
 		return PTR_ERR(slot);
 	if (mezz_cpu_logs(vm))
 		mezz_leave_guests(vm);
-	n = words(slot->npages);
-	from = slot->dirty;
-	if (!vm->mmu.manual_protect) {
-		take_log(vm, slot);
-		from += n;
-	}
-	return copy_to_user(log->dirty_bitmap, from, n * sizeof(long)) ? -EFAULT : 0;
+	if (!vm->mmu.manual_protect)
+		return take_log(vm, slot, log->dirty_bitmap);
+	return copy_to_user(log->dirty_bitmap, slot->dirty, words(slot->npages) * sizeof(long)) ?
+		       -EFAULT : 0;
 }
 
 long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp)
@@ -214,12 +228,35 @@ long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp)
 	return r;
 }
 
+/*
+ * Clear what @mask names in @n words at @gfn, which begins a word of the slot's bitmap.
+ * slots_lock held.
+ */
+static void clear(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn, unsigned long *mask,
+		  unsigned long n, struct mezz_zap *zap)
+{
+	unsigned long *dirty = slot->dirty + (gfn - slot->gfn) / BITS_PER_LONG, i;
+	u64 bits = noticing(vm);
+
+	write_lock(&vm->mmu.lock);
+	for (i = 0; i < n; i++, gfn += BITS_PER_LONG) {
+		if (!mask[i])
+			continue;
+		mask[i] &= atomic_long_fetch_andnot(mask[i], (atomic_long_t *)&dirty[i]);
+		mezz_pt_weaken_mask(vm, gfn, mask[i], bits, zap);
+	}
+	write_unlock(&vm->mmu.lock);
+	cond_resched();
+}
+
+/* If user space's memory is bad, what comes before that has been cleared. */
 static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 {
 	struct mezz_slot *slot = find_log(vm, log->slot);
-	unsigned long n = words(log->num_pages), i, end, *mask, *dirty;
-	u64 gfn, bits = noticing(vm);
+	unsigned long n = words(log->num_pages), i, len, mask[CHUNK];
+	const unsigned long __user *from = log->dirty_bitmap;
 	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
+	long r = 0;
 
 	if (IS_ERR(slot))
 		return PTR_ERR(slot);
@@ -228,25 +265,16 @@ static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 	    (log->num_pages < slot->npages - log->first_page &&
 	     log->num_pages % BITS_PER_LONG))
 		return -EINVAL;
-	dirty = slot->dirty + log->first_page / BITS_PER_LONG;
-	mask = slot->dirty + words(slot->npages);
-	if (copy_from_user(mask, log->dirty_bitmap, n * sizeof(long)))
-		return -EFAULT;
-	gfn = slot->gfn + log->first_page;
-	for (i = 0; i < n; i = end) {
-		end = min(n, i + CHUNK);
-		write_lock(&vm->mmu.lock);
-		for (; i < end; i++, gfn += BITS_PER_LONG) {
-			if (!mask[i])
-				continue;
-			mask[i] &= atomic_long_fetch_andnot(mask[i], (atomic_long_t *)&dirty[i]);
-			mezz_pt_weaken_mask(vm, gfn, mask[i], bits, &zap);
+	for (i = 0; i < n; i += len) {
+		len = min(n - i, CHUNK);
+		if (copy_from_user(mask, from + i, len * sizeof(long))) {
+			r = -EFAULT;
+			break;
 		}
-		write_unlock(&vm->mmu.lock);
-		cond_resched();
+		clear(vm, slot, slot->gfn + log->first_page + i * BITS_PER_LONG, mask, len, &zap);
 	}
 	mezz_zap_done(vm, &zap);
-	return 0;
+	return r;
 }
 
 long mezz_clear_dirty_log(struct mezz_vm *vm, void __user *argp)

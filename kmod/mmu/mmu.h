@@ -162,11 +162,6 @@ enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access);
 struct mezz_slot *mezz_slot_find(struct mezz_vm *vm, u64 gfn);
 /* HVA of a frame, or 0 if no slot (or @write and it is read-only). */
 unsigned long mezz_gfn_hva(struct mezz_vm *vm, u64 gfn, bool write);
-/*
- * Set the dirty bit of a frame if its slot logs, after writing, and report it in the
- * dirty ring if there is one. The vCPU mutex held; any context.
- */
-void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn);
 /* The CPU has logged a write to the page of @gpa. SRCU read side held; any context. */
 void mezz_log_write(struct mezz_vcpu *v, u64 gpa);
 /* Settles MEZZ_REQ_LOG. [P] 0 or -ENOMEM */

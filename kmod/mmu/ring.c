@@ -40,24 +40,26 @@ bool mezz_ring_full(struct mezz_vcpu *v)
 	return v->ring.gfns && used(&v->ring) >= v->ring.size - RESERVE;
 }
 
-void mezz_ring_push(struct mezz_vcpu *v, const struct mezz_slot *slot, u64 gfn)
+void mezz_ring_push(struct mezz_vcpu *v, const struct mezz_slot *slot, u64 offset)
 {
 	struct mezz_ring *r = &v->ring;
+	u32 head = r->head, n = head - READ_ONCE(r->tail);
 	struct kvm_dirty_gfn *e;
 
-	if (used(r) >= r->size) {
-		/* Not to be reached. Better no VM than one whose log has a hole. */
-		mezz_request(v, MEZZ_REQ_DEAD);
-		return;
+	if (unlikely(n + 1 >= r->size - RESERVE)) {
+		mezz_request(v, MEZZ_REQ_RING_FULL);
+		if (n >= r->size) {
+			/* Not to be reached. Better no VM than one whose log has a hole. */
+			mezz_request(v, MEZZ_REQ_DEAD);
+			return;
+		}
 	}
-	e = &r->gfns[r->head & (r->size - 1)];
+	e = &r->gfns[head & (r->size - 1)];
 	WRITE_ONCE(e->slot, slot->id);
-	WRITE_ONCE(e->offset, gfn - slot->gfn);
+	WRITE_ONCE(e->offset, offset);
 	/* User space acquires the flag. */
 	smp_store_release(&e->flags, KVM_DIRTY_GFN_F_DIRTY);
-	WRITE_ONCE(r->head, r->head + 1);
-	if (used(r) >= r->size - RESERVE)
-		mezz_request(v, MEZZ_REQ_RING_FULL);
+	WRITE_ONCE(r->head, head + 1);
 }
 
 int mezz_ring_alloc(struct mezz_vcpu *v)

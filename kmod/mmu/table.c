@@ -104,6 +104,7 @@ void mezz_pt_destroy(struct mezz_vm *vm)
 
 /* --- reading side: install --- */
 
+/* @e: what the entry was; no table */
 static enum mezz_map set_leaf(struct mezz_vm *vm, u64 *ep, u64 e, unsigned int level, u64 pa,
 			      u64 bits)
 {
@@ -118,8 +119,8 @@ static enum mezz_map set_leaf(struct mezz_vm *vm, u64 *ep, u64 e, unsigned int l
 		u64 old = e, new = want;
 
 		if (old & pt->present) {
-			/* A table got there first, or another frame is mapped. */
-			if (is_table(pt, old, level) || ((old ^ want) & pt->addr & ~inside))
+			/* Another frame is mapped. */
+			if ((old ^ want) & pt->addr & ~inside)
 				return MEZZ_MAP_BLOCKED;
 			if (!(want & ~old & perms))
 				return MEZZ_MAP_DONE;
@@ -132,6 +133,9 @@ static enum mezz_map set_leaf(struct mezz_vm *vm, u64 *ep, u64 e, unsigned int l
 				count_leaf(vm, level, 1);
 			return MEZZ_MAP_DONE;
 		}
+		/* A table got there first. */
+		if (is_table(pt, e, level))
+			return MEZZ_MAP_BLOCKED;
 	}
 }
 

@@ -14,6 +14,7 @@
 #include <linux/types.h>
 #include <asm/page.h>
 #include "engine.h"
+#include "vcpu.h"
 #include "vm.h"
 
 /**
@@ -112,10 +113,23 @@ long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp);
 long mezz_clear_dirty_log(struct mezz_vm *vm, void __user *argp);
 
 /* --- ring.c --- */
-/* The vCPU, which has a ring, wrote to a page whose bit was 0. Any context. */
-void mezz_ring_push(struct mezz_vcpu *v, const struct mezz_slot *slot, u64 gfn);
+/* The vCPU, which has a ring, wrote to a page of @slot whose bit was 0. Any context. */
+void mezz_ring_push(struct mezz_vcpu *v, const struct mezz_slot *slot, u64 offset);
 long mezz_ring_reset(struct mezz_vm *vm);
 long mezz_ring_cap(void);
+
+/*
+ * Set the dirty bit of a frame if its slot logs, after writing, and report it in the
+ * dirty ring if there is one. The vCPU mutex held; any context.
+ */
+static inline void mezz_mark_dirty(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn)
+{
+	u64 offset = gfn - slot->gfn;
+
+	/* A locked operation even if it is set: the data goes first. */
+	if (slot->dirty && !test_and_set_bit(offset, slot->dirty) && v->ring.gfns)
+		mezz_ring_push(v, slot, offset);
+}
 
 /* --- slots.c --- */
 /* The slot with number @id, or NULL; slots_lock held. */
