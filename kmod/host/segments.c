@@ -2,6 +2,8 @@
 /*
  * The parts of segments.h that are rare.
  */
+#include <asm/mmu_context.h> /* load_gs_index(), wherever a kernel has it */
+
 #include "segments.h"
 
 void mezz_host_get_tables(struct mezz_host_tables *t)
