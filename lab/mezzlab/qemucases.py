@@ -5,6 +5,7 @@ A case is a function that takes a pc.Lab; its first line of documentation says w
 to hold. Those marked short are part of "make check", the others of "make check-long".
 """
 import hashlib
+import itertools
 import time
 
 from .pc import Failed, Skip, capability, check, not_on_kvm
@@ -327,13 +328,17 @@ def savevm_loadvm(lab):
     guest.wait_end()
 
 
+CAPABILITIES = 'events', 'postcopy-ram', 'auto-converge', 'xbzrle'
+
+
 def migrate(lab, source, options, capabilities=(), postcopy=False):
     """Moves the guest from SOURCE to a new QEMU; returns that."""
     address = f'unix:{lab.folder}/migrate{len(lab.machines)}'
     target = lab.start('-incoming', 'defer', **options)
     for machine in source, target:
         machine.qmp('migrate-set-capabilities',
-                    capabilities=[{'capability': name, 'state': True} for name in ('events', *capabilities)])
+                    capabilities=[{'capability': name, 'state': name in capabilities or name == 'events'}
+                                  for name in CAPABILITIES])
         machine.qmp('migrate-set-parameters', downtime_limit=2000, max_bandwidth=1 << 30)
     target.qmp('migrate-incoming', uri=address)
     source.qmp('migrate', uri=address)
@@ -350,13 +355,29 @@ def migrate(lab, source, options, capabilities=(), postcopy=False):
     return target
 
 
-def migration(lab, times=1, cpus=1, accel='kvm', machine='pc', **how):
-    options = {'cpus': cpus, 'accel': accel, 'machine': machine}
-    guest = lab.boot(**options)
+# Ways of migration: what migrate() is to be told, and the accelerator of the QEMU to be left.
+LOG = {}                # CLEAR_DIRTY_LOG
+RING = {'accel': 'kvm,dirty-ring-size=4096'}
+POSTCOPY = {'capabilities': ('postcopy-ram',), 'postcopy': True}
+
+
+def ring_or_skip():
+    """QEMU 7.2 would use the dirty log without a word."""
+    if capability(KVM_CAP_DIRTY_LOG_RING) <= 0:
+        raise Skip('no dirty ring')
+
+
+def migration(lab, *ways, times=1, cpus=1, machine='pc'):
+    """Moves a guest that writes memory and checks it so many TIMES, in WAYS by turns (default: LOG)."""
+    ways = itertools.cycle(ways or [LOG])
+    way = next(ways)
+    guest = lab.boot(cpus=cpus, machine=machine, accel=way.get('accel', 'kvm'))
     guest.send('for i in $(seq $(nproc)); do memwork 8 & done; wait')
     guest.console.wait_for('memwork: round')
     for _ in range(times):
-        target = migrate(lab, guest, options, **how)
+        how = {name: value for name, value in way.items() if name != 'accel'}
+        way = next(ways)
+        target = migrate(lab, guest, {'cpus': cpus, 'machine': machine, 'accel': way.get('accel', 'kvm')}, **how)
         guest.qmp('quit')
         guest.wait_end()
         guest = target
@@ -369,14 +390,12 @@ def migration(lab, times=1, cpus=1, accel='kvm', machine='pc', **how):
 
 @short_case
 def migrate_live(lab):
-    """Live migration (dirty log with CLEAR_DIRTY_LOG), there and back, under writes."""
+    """Live migration, there and back."""
     migration(lab, times=2)
 
 
 @case
 def migrate_dirty_ring(lab):
     """Live migration with the dirty ring."""
-    if capability(KVM_CAP_DIRTY_LOG_RING) <= 0:
-        # QEMU 7.2 would use the dirty log without a word.
-        raise Skip('no dirty ring')
-    migration(lab, accel='kvm,dirty-ring-size=4096')
+    ring_or_skip()
+    migration(lab, RING)

@@ -9,7 +9,8 @@ import time
 
 from . import cache
 from .pc import Failed, Skip, check, not_on_kvm
-from .qemucases import NO_IRQCHIP, appears, block_device, case, disk_case, healthy, migration, ping, smp
+from .qemucases import (LOG, NO_IRQCHIP, POSTCOPY, RING, appears, block_device, case, disk_case, healthy,
+                        migration, ping, ring_or_skip, smp)
 
 OVMF = '/usr/share/OVMF/OVMF_CODE_4M.fd'
 OVMF_VARS = '/usr/share/OVMF/OVMF_VARS_4M.fd'
@@ -225,19 +226,20 @@ def migrate_irqchip_off(lab):
 @case
 def migrate_postcopy(lab):
     """Postcopy: the guest runs before its memory is there (userfaultfd)."""
-    migration(lab, capabilities=('postcopy-ram',), postcopy=True)
+    migration(lab, POSTCOPY)
 
 
 @case
 def migrate_auto_converge(lab):
     """Live migration that throttles the guest."""
-    migration(lab, capabilities=('auto-converge', 'xbzrle'))
+    migration(lab, {'capabilities': ('auto-converge', 'xbzrle')})
 
 
 @case
 def migrate_many(lab):
-    """Live migration, 20 times."""
-    migration(lab, times=20)
+    """50 live migrations: with the dirty log, with the dirty ring, postcopy, by turns."""
+    ring_or_skip()
+    migration(lab, LOG, RING, POSTCOPY, times=50)
 
 
 def swap(old, new):
