@@ -62,7 +62,9 @@ int mezz_mce_get(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 		*data = 0;
 		return 0;
 	case MSR_IA32_MCG_CAP:
-		*data = st->mcg_cap;
+		/* APM 2, "Machine-Check Global-Capabilities Register": the rest is reserved. */
+		*data = st->amd_like && !host ? st->mcg_cap & (MCG_CTL_P | BANKS_MASK) :
+						st->mcg_cap;
 		return 0;
 	case MSR_IA32_MCG_STATUS:
 		*data = st->mcg_status;
