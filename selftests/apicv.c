@@ -33,16 +33,11 @@ static void self(uint8_t vector)
 	g_wrmsr(SELF_IPI, vector);
 }
 
-/*
- * Bochs (2.7) does not know which interrupt of a virtual APIC it was delivering when an EPT
- * violation comes in between. So the tables are touched first, by an exception.
- */
 static void prepare(void)
 {
 	struct guest_cpu *c = g_cpu();
-	uint64_t value;
 
-	G_CHECK_EQ(g_try_rdmsr(MSR_X2APIC(APIC_ID), &value), 13);
+	g_touch_irq_tables();
 	for (unsigned int i = 0x20; i < 0xf0; i++)
 		c->handler[i] = g_on_irq_x2eoi;
 	g_x2apic_enable();

@@ -228,20 +228,16 @@ static void dirty_guest(uint64_t arg)
 	}
 }
 
-/* Strides that grow from one page to some thousands of them */
-static unsigned int next_step(unsigned int step)
-{
-	return step + step / 4 + 1;
-}
-
 #define BIG_PAGES (1024u * 64) /* their log is two pages */
+/* Strides that grow from one page to some thousands of them */
+#define for_each_written(i, first) \
+	for (unsigned int i = (first), step = 1; i < BIG_PAGES; i += step, step += step / 4 + 1)
 
 static void many_pages_guest(uint64_t arg)
 {
 	(void)arg;
 	for (unsigned int rep = 0;; rep++) {
-		for (unsigned int i = rep, step = 1; i < BIG_PAGES;
-		     i += step, step = next_step(step))
+		for_each_written (i, rep)
 			G_WRITE(uint8_t, GPA + (uint64_t)i * PAGE, 1);
 		g_sync(rep);
 	}
@@ -335,8 +331,7 @@ TEST(dirty_log_of_many_pages)
 		memset(log, 0xcc, 3 * PAGE);
 		vm_ioctl(vm, KVM_GET_DIRTY_LOG, &get);
 		memset(expected, 0, 2 * PAGE);
-		for (unsigned int i = rep, step = 1; i < BIG_PAGES;
-		     i += step, step = next_step(step))
+		for_each_written (i, rep)
 			expected[i / 64] |= 1ull << i % 64;
 		CHECK_EQ(memcmp(log, expected, 2 * PAGE), 0);
 		CHECK_EQ(log[2 * PAGE / 8], 0xccccccccccccccccull);
@@ -348,7 +343,7 @@ TEST(dirty_log_of_many_pages)
 	CHECK_ERR(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &get), EFAULT);
 	get.dirty_bitmap = log;
 	vm_ioctl(vm, KVM_GET_DIRTY_LOG, &get);
-	for (unsigned int i = 2, step = 1; i < BIG_PAGES; i += step, step = next_step(step))
+	for_each_written (i, 2)
 		CHECK(dev_is_kvm() || log[i / 64] >> i % 64 & 1, "page %u is lost", i);
 }
 

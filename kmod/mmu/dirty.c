@@ -138,19 +138,23 @@ static unsigned long next_dirty(const unsigned long *dirty, unsigned long i, uns
 	return i;
 }
 
-/* Take the words from @i up to @end out of the log. slots_lock held. */
-static void take(struct mezz_vm *vm, struct mezz_slot *slot, unsigned long i, unsigned long end,
-		 unsigned long *taken, struct mezz_zap *zap)
+/*
+ * Clear what @mask names in @n words of the bitmap from word @i on, and leave in @mask what
+ * of it was set. slots_lock held, so that others only set bits.
+ */
+static void clear(struct mezz_vm *vm, struct mezz_slot *slot, unsigned long i,
+		  unsigned long *mask, unsigned long n, struct mezz_zap *zap)
 {
 	u64 gfn = slot->gfn + i * BITS_PER_LONG, bits = noticing(vm);
+	unsigned long *dirty = slot->dirty + i, k;
 
 	write_lock(&vm->mmu.lock);
-	for (; i < end; i++, taken++, gfn += BITS_PER_LONG) {
-		*taken = 0;
-		if (READ_ONCE(slot->dirty[i])) {
-			*taken = xchg(&slot->dirty[i], 0);
-			mezz_pt_weaken_mask(vm, gfn, *taken, bits, zap);
-		}
+	for (k = 0; k < n; k++, gfn += BITS_PER_LONG) {
+		mask[k] &= READ_ONCE(dirty[k]);
+		if (!mask[k])
+			continue;
+		atomic_long_andnot(mask[k], (atomic_long_t *)&dirty[k]);
+		mezz_pt_weaken_mask(vm, gfn, mask[k], bits, zap);
 	}
 	write_unlock(&vm->mmu.lock);
 	cond_resched();
@@ -173,7 +177,8 @@ static long take_log(struct mezz_vm *vm, struct mezz_slot *slot, unsigned long _
 		if (end == i) {
 			from = taken;
 			end = min(n, i + CHUNK);
-			take(vm, slot, i, end, taken, &zap);
+			memset(taken, 0xff, (end - i) * sizeof(long));
+			clear(vm, slot, i, taken, end - i, &zap);
 		}
 		if (copy_to_user(to + i, from, (end - i) * sizeof(long))) {
 			/* Not atomic: who else sets bits now sets what is set here. */
@@ -228,27 +233,6 @@ long mezz_get_dirty_log(struct mezz_vm *vm, void __user *argp)
 	return r;
 }
 
-/*
- * Clear what @mask names in @n words at @gfn, which begins a word of the slot's bitmap.
- * slots_lock held.
- */
-static void clear(struct mezz_vm *vm, struct mezz_slot *slot, u64 gfn, unsigned long *mask,
-		  unsigned long n, struct mezz_zap *zap)
-{
-	unsigned long *dirty = slot->dirty + (gfn - slot->gfn) / BITS_PER_LONG, i;
-	u64 bits = noticing(vm);
-
-	write_lock(&vm->mmu.lock);
-	for (i = 0; i < n; i++, gfn += BITS_PER_LONG) {
-		if (!mask[i])
-			continue;
-		mask[i] &= atomic_long_fetch_andnot(mask[i], (atomic_long_t *)&dirty[i]);
-		mezz_pt_weaken_mask(vm, gfn, mask[i], bits, zap);
-	}
-	write_unlock(&vm->mmu.lock);
-	cond_resched();
-}
-
 /* If user space's memory is bad, what comes before that has been cleared. */
 static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 {
@@ -271,7 +255,7 @@ static long clear_log(struct mezz_vm *vm, const struct kvm_clear_dirty_log *log)
 			r = -EFAULT;
 			break;
 		}
-		clear(vm, slot, slot->gfn + log->first_page + i * BITS_PER_LONG, mask, len, &zap);
+		clear(vm, slot, log->first_page / BITS_PER_LONG + i, mask, len, &zap);
 	}
 	mezz_zap_done(vm, &zap);
 	return r;

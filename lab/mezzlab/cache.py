@@ -21,6 +21,11 @@ def cache_dir():
     return os.path.realpath(os.environ.get('MEZZ_CACHE') or default)
 
 
+def is_debug(name):
+    """Is the kernel with this name, or version, one that lab/kernel builds?"""
+    return '-debug' in name
+
+
 class Kernel:
     """One unpacked Debian kernel: image, modules, and what we built for it."""
 
@@ -30,7 +35,7 @@ class Kernel:
             raise LabError(f"kernel {name} is not in {os.path.dirname(path)}: run 'lab/install {name}'")
         self.base = os.path.realpath(path)
         self.version = os.path.basename(self.base)
-        self.debug = '-debug-' in self.version      # lab/kernel built it
+        self.debug = is_debug(self.version)
         self.image = os.path.join(self.base, 'boot', 'vmlinuz-' + self.version)
         self.modules = os.path.join(self.base, 'lib/modules', self.version)
         self.mezz = os.path.join(ROOT, os.environ.get('MEZZ_BUILD', 'build'), self.version, 'mezz.ko')

@@ -328,6 +328,7 @@ def savevm_loadvm(lab):
     guest.wait_end()
 
 
+# Each is set or reset: a QEMU that was the target keeps what it then had.
 CAPABILITIES = 'events', 'postcopy-ram', 'auto-converge', 'xbzrle'
 
 
@@ -355,10 +356,10 @@ def migrate(lab, source, options, capabilities=(), postcopy=False):
     return target
 
 
-# Ways of migration: what migrate() is to be told, and the accelerator of the QEMU to be left.
-LOG = {}                # CLEAR_DIRTY_LOG
-RING = {'accel': 'kvm,dirty-ring-size=4096'}
-POSTCOPY = {'capabilities': ('postcopy-ram',), 'postcopy': True}
+# Ways of migration: the accelerator of the QEMU that is left, and what migrate() is told.
+LOG = 'kvm', {}         # CLEAR_DIRTY_LOG
+RING = 'kvm,dirty-ring-size=4096', {}
+POSTCOPY = 'kvm', {'capabilities': ('postcopy-ram',), 'postcopy': True}
 
 
 def ring_or_skip():
@@ -370,14 +371,14 @@ def ring_or_skip():
 def migration(lab, *ways, times=1, cpus=1, machine='pc'):
     """Moves a guest that writes memory and checks it so many TIMES, in WAYS by turns (default: LOG)."""
     ways = itertools.cycle(ways or [LOG])
-    way = next(ways)
-    guest = lab.boot(cpus=cpus, machine=machine, accel=way.get('accel', 'kvm'))
+    accel, how = next(ways)
+    guest = lab.boot(cpus=cpus, machine=machine, accel=accel)
     guest.send('for i in $(seq $(nproc)); do memwork 8 & done; wait')
     guest.console.wait_for('memwork: round')
     for _ in range(times):
-        how = {name: value for name, value in way.items() if name != 'accel'}
-        way = next(ways)
-        target = migrate(lab, guest, {'cpus': cpus, 'machine': machine, 'accel': way.get('accel', 'kvm')}, **how)
+        accel, following = next(ways)
+        target = migrate(lab, guest, {'cpus': cpus, 'machine': machine, 'accel': accel}, **how)
+        how = following
         guest.qmp('quit')
         guest.wait_end()
         guest = target
@@ -390,7 +391,7 @@ def migration(lab, *ways, times=1, cpus=1, machine='pc'):
 
 @short_case
 def migrate_live(lab):
-    """Live migration, there and back."""
+    """Live migration (dirty log with CLEAR_DIRTY_LOG), there and back, under writes."""
     migration(lab, times=2)
 
 

@@ -232,7 +232,7 @@ def migrate_postcopy(lab):
 @case
 def migrate_auto_converge(lab):
     """Live migration that throttles the guest."""
-    migration(lab, {'capabilities': ('auto-converge', 'xbzrle')})
+    migration(lab, ('kvm', {'capabilities': ('auto-converge', 'xbzrle')}))
 
 
 @case
