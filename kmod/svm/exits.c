@@ -126,6 +126,7 @@ static int exit_cpuid(struct mezz_vcpu *v)
 const struct mezz_exit svm_exits[SVM_EXIT_NR] = {
 	[SVM_EXIT_CR_READ + 0] = MEZZ_EXIT(exit_cr, "cr0-read", cr_exits),
 	[SVM_EXIT_CR_READ + 4] = MEZZ_EXIT(exit_cr, "cr4-read", cr_exits),
+	[SVM_EXIT_CR_WRITE + 0] = MEZZ_EXIT(exit_cr, "cr0-write", cr_exits),
 	[SVM_EXIT_CR_WRITE + 4] = MEZZ_EXIT(exit_cr, "cr4-write", cr_exits),
 	[SVM_EXIT_CR_WRITE + 8] = MEZZ_EXIT(exit_cr, "cr8-write", cr_exits),
 	[SVM_EXIT_OF(CR0_SEL)] = MEZZ_EXIT(exit_cr, "cr0-write", cr_exits),

@@ -5,7 +5,7 @@
  *
  * What the guest sees and what the control block holds differ in:
  *   CR0.CD, NW	never set in hardware, so that guest memory stays cached; kept in
- *		cr0_cdnw, and CR0 reads are intercepted while they are set
+ *		cr0_cdnw, and all of CR0 is intercepted while they are set
  *   CR4.MCE	as the host has it, or a machine check would be a shutdown; CR4
  *		reads are intercepted while it is not what the guest wrote
  *   EFER.SVME	always set in hardware (APM2, "Canonicalization and Consistency
@@ -65,12 +65,16 @@ static void flush_cr(struct svm_vcpu *svm, u32 dirty)
 	struct svm_save *s = &svm->vmcb->s;
 
 	if (dirty & BIT(MEZZ_CR0)) {
-		s->cr0 = r[MEZZ_CR0] & ~CR0_CDNW;
 		svm->cr0_cdnw = r[MEZZ_CR0] & CR0_CDNW;
-		if (svm->cr0_cdnw)
+		s->cr0 = r[MEZZ_CR0] & ~svm->cr0_cdnw;
+		/* Hardware does not select a write that clears what it has not. */
+		if (svm->cr0_cdnw) {
 			svm_set_intercept(svm, SVM_I_CR_READ + 0);
-		else
+			svm_set_intercept(svm, SVM_I_CR_WRITE + 0);
+		} else {
 			svm_clear_intercept(svm, SVM_I_CR_READ + 0);
+			svm_clear_intercept(svm, SVM_I_CR_WRITE + 0);
+		}
 	}
 	if (dirty & BIT(MEZZ_CR3))
 		s->cr3 = r[MEZZ_CR3];

@@ -55,6 +55,7 @@ void svm_update_intercepts(struct svm_vcpu *svm)
 	for (i = 0; i < ARRAY_SIZE(always); i++)
 		put(w, always[i], true);
 	put(w, SVM_I_CR_READ + 0, svm->cr0_cdnw);
+	put(w, SVM_I_CR_WRITE + 0, svm->cr0_cdnw);
 	put(w, SVM_I_CR_READ + 4, svm->vmcb->s.cr4 != v->r[MEZZ_CR4]);
 	put(w, SVM_I_CR_WRITE + 8, svm->cr8_write);
 	if (!v->lazy.dr_live || v->lazy.dr7_taken)
