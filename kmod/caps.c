@@ -18,6 +18,13 @@
 /* Instructions that may stay with the guest. C-state MSRs and MWAIT always exit. */
 #define NO_EXITS	(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE)
 
+/* Habits of KVM that can be disabled. */
+#define QUIRKS		(KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED |	\
+			 KVM_X86_QUIRK_LAPIC_MMIO_HOLE | KVM_X86_QUIRK_OUT_7E_INC_RIP |	\
+			 KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT |				\
+			 KVM_X86_QUIRK_FIX_HYPERCALL_INSN |				\
+			 KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+
 /* Capabilities of the run loop and of the objects themselves. */
 static long own_cap(unsigned long cap)
 {
@@ -36,6 +43,7 @@ static long own_cap(unsigned long cap)
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 	case KVM_CAP_BINARY_STATS_FD:
+	case KVM_CAP_DISABLE_QUIRKS:
 		return 1;
 	case KVM_CAP_NR_VCPUS:
 		return min_t(unsigned int, num_online_cpus(), MEZZ_MAX_VCPUS);
@@ -45,6 +53,8 @@ static long own_cap(unsigned long cap)
 		return MEZZ_MAX_VCPU_ID;
 	case KVM_CAP_X86_DISABLE_EXITS:
 		return NO_EXITS;
+	case KVM_CAP_DISABLE_QUIRKS2:
+		return QUIRKS;
 	default:
 		return -1;
 	}
@@ -71,6 +81,18 @@ static long disable_exits(struct mezz_vm *vm, u64 exits)
 	if (exits & ~(u64)KVM_X86_DISABLE_VALID_EXITS)
 		return -EINVAL;
 	vm->disabled_exits |= exits & NO_EXITS;
+	return 0;
+}
+
+/*
+ * vm->lock held. These, and no others: what was disabled before is enabled again. The older
+ * capability ignores what it does not know.
+ */
+static long disable_quirks(struct mezz_vm *vm, const struct kvm_enable_cap *cap)
+{
+	if (cap->cap == KVM_CAP_DISABLE_QUIRKS2 && (cap->args[0] & ~(u64)QUIRKS))
+		return -EINVAL;
+	WRITE_ONCE(vm->disabled_quirks, cap->args[0] & QUIRKS);
 	return 0;
 }
 
@@ -106,6 +128,10 @@ long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 		break;
 	case KVM_CAP_X86_DISABLE_EXITS:
 		r = disable_exits(vm, cap.args[0]);
+		break;
+	case KVM_CAP_DISABLE_QUIRKS:
+	case KVM_CAP_DISABLE_QUIRKS2:
+		r = disable_quirks(vm, &cap);
 		break;
 	case KVM_CAP_MAX_VCPU_ID:
 		r = limit_vcpu_id(vm, cap.args[0]);

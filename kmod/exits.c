@@ -140,6 +140,9 @@ int mezz_exit_hypercall(struct mezz_vcpu *v)
 	int len = mezz_insn_len(v, b[0] | b[1] << 8 | b[2] << 16, 3);
 	int r;
 
+	/* Meanwhile it may be the other vendor's: another vCPU rewrites code. */
+	if (unlikely(len == -ESTALE))
+		len = v->atomic ? 0 : mezz_hypercall_len(v, false) ?: -ESTALE;
 	if (unlikely(len <= 0))
 		return no_len(len);
 	r = mezz_pv_hypercall(v);
@@ -185,14 +188,21 @@ int mezz_exit_invd(struct mezz_vcpu *v)
 }
 
 /* Nothing is monitored, so every MWAIT ends at once. */
+static int mwait_or_monitor(struct mezz_vcpu *v, u32 op)
+{
+	if (unlikely(!mezz_mwait_defined(v)))
+		return mezz_exit_ud(v);
+	return mezz_exit_skip(v, mezz_insn_len(v, op, 3));
+}
+
 int mezz_exit_monitor(struct mezz_vcpu *v)
 {
-	return mezz_exit_skip(v, mezz_insn_len(v, OP_MONITOR, 3));
+	return mwait_or_monitor(v, OP_MONITOR);
 }
 
 int mezz_exit_mwait(struct mezz_vcpu *v)
 {
-	return mezz_exit_skip(v, mezz_insn_len(v, OP_MWAIT, 3));
+	return mwait_or_monitor(v, OP_MWAIT);
 }
 
 /* The guest's own from now on, unless a debugger has them. */
@@ -319,6 +329,9 @@ static void set_in_data(struct mezz_vcpu *v, unsigned int size, u32 data)
 			     (data & size_mask(size)));
 }
 
+/* A POST code's second port; there are clients that want RIP behind such an OUT. */
+#define PORT_RIP_BEHIND	0x7e
+
 /* User space may have moved RIP (a reset, a debugger): then there is nothing to skip. */
 static bool same_rip(struct mezz_vcpu *v)
 {
@@ -373,7 +386,11 @@ int mezz_exit_io(struct mezz_vcpu *v, u16 port, unsigned int size, bool in,
 			return MEZZ_RESUME;
 		}
 		memcpy(v->pio_data, &data, size);
-		v->complete = complete_out;
+		if (unlikely(port == PORT_RIP_BEHIND) &&
+		    mezz_quirk(v->vm, KVM_X86_QUIRK_OUT_7E_INC_RIP))
+			skip_to(v, next_rip);
+		else
+			v->complete = complete_out;
 	}
 	v->complete_next_rip = next_rip;
 	v->complete_size = size;
@@ -488,21 +505,22 @@ int mezz_debug_exit(struct mezz_vcpu *v, u8 vector, u64 dr6)
 
 /*
  * A guest that was built for, or migrated from, another vendor's CPU makes
- * hypercalls with an instruction that is undefined here.
+ * hypercalls with an instruction that is undefined here. That one is executed, and
+ * next time it exits as a hypercall, where it could be rewritten.
  */
 static int undefined(struct mezz_vcpu *v)
 {
 	int len, r;
 
+	if (!mezz_quirk(v->vm, KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
+		return mezz_exit_ud(v);
 	if (v->atomic)
 		return MEZZ_SLOW;
-	len = mezz_hypercall_len(v);
+	len = mezz_hypercall_len(v, true);
 	if (len < 0)
 		return MEZZ_RESUME;
-	if (!len) {
-		mezz_queue_ud(v);
-		return MEZZ_RESUME;
-	}
+	if (!len)
+		return mezz_exit_ud(v);
 	r = mezz_pv_hypercall(v);
 	if (r != MEZZ_SLOW)
 		mezz_skip(v, len);

@@ -76,6 +76,7 @@ struct mezz_vm {
 	struct mezz_msr_filter __rcu *msr_filter;	/* SRCU; cpu/msr_user.c */
 	u32 msr_exits;			/* KVM_MSR_EXIT_REASON_* that leave to user space */
 	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
+	u64 disabled_quirks;		/* KVM_X86_QUIRK_*; written under lock */
 	u32 ring_size;			/* bytes of a vCPU's dirty ring, 0: dirty bitmaps */
 	u32 max_vcpu_id;		/* exclusive; KVM_CAP_MAX_VCPU_ID, 0: not set */
 	bool hide_platform_info;	/* KVM_CAP_MSR_PLATFORM_INFO disabled */
@@ -104,6 +105,15 @@ static inline int mezz_nr_vcpus(struct mezz_vm *vm)
 {
 	/* Pairs with the release when a vCPU is published. */
 	return smp_load_acquire(&vm->nr_vcpus);
+}
+
+/*
+ * Is this KVM_X86_QUIRK_* on? All are, until user space disables them; it may, and enable
+ * them again, while vCPUs run. Any context.
+ */
+static inline bool mezz_quirk(struct mezz_vm *vm, u64 quirk)
+{
+	return !(READ_ONCE(vm->disabled_quirks) & quirk);
 }
 
 #define mezz_for_each_vcpu(i, v, vm)					\

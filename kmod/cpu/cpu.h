@@ -40,9 +40,12 @@ const struct kvm_cpuid_entry2 *mezz_cpuid_find(struct mezz_vcpu *v, u32 fn, u32 
 void mezz_cpuid_refresh(struct mezz_vcpu *v);
 /*
  * [S] Does the guest have this feature? @f is X86_FEATURE_* of asm/cpufeatures.h;
- * backed by a bitmap computed at KVM_SET_CPUID2.
+ * backed by a bitmap computed at KVM_SET_CPUID2; of what follows other registers only
+ * MWAIT is current.
  */
 bool mezz_guest_has(struct mezz_vcpu *v, unsigned int f);
+/* [S] Does the guest have MONITOR and MWAIT, or is it not to notice that it has not? */
+bool mezz_mwait_defined(struct mezz_vcpu *v);
 /* [S] guest's MAXPHYADDR in bits */
 unsigned int mezz_guest_maxphyaddr(struct mezz_vcpu *v);
 

@@ -9,9 +9,6 @@
  *
  * Leaves to others: the policy (cpuid_table.c), what features mean (cr.c, msr.c,
  * the engine).
- *
- * Known hack: as in-tree KVM does by default, CPUID's MWAIT bit does not follow
- * MISC_ENABLE: user space decides.
  */
 #include <linux/mm.h>
 #include <linux/nospec.h>
@@ -133,6 +130,12 @@ unsigned int mezz_guest_maxphyaddr(struct mezz_vcpu *v)
 	return v->cpu_state->maxphyaddr;
 }
 
+bool mezz_mwait_defined(struct mezz_vcpu *v)
+{
+	return mezz_quirk(v->vm, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) ||
+	       mezz_guest_has(v, X86_FEATURE_MWAIT);
+}
+
 /* --- bits that change at run time --- */
 
 static void put_bit(u32 *word, u32 bit, bool on)
@@ -147,6 +150,9 @@ static void refresh(struct mezz_vcpu *v, struct kvm_cpuid_entry2 *leaf1,
 		if (mezz_host.xcr0)
 			put_bit(&leaf1->ecx, F(OSXSAVE), mezz_get(v, MEZZ_CR4) & X86_CR4_OSXSAVE);
 		put_bit(&leaf1->edx, F(APIC), v->apic_base & MSR_IA32_APICBASE_ENABLE);
+		if (!mezz_quirk(v->vm, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT))
+			put_bit(&leaf1->ecx, F(MWAIT),
+				v->cpu_state->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT);
 	}
 	if (leaf_d0)
 		leaf_d0->ebx = mezz_xstate_size(v->xcr0, false);
@@ -159,6 +165,8 @@ void mezz_cpuid_refresh(struct mezz_vcpu *v)
 	struct mezz_cpu_state *st = v->cpu_state;
 
 	refresh(v, st->leaf1, st->leaf_d0, st->leaf_d1);
+	if (st->leaf1)
+		put_bit(&st->feat[CPUID_1_ECX], F(MWAIT), st->leaf1->ecx & F(MWAIT));
 }
 
 /* --- setting --- */

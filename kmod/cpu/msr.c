@@ -254,15 +254,25 @@ int mezz_get_msr(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 static int set_misc_enable(struct mezz_vcpu *v, u64 data, bool host)
 {
 	struct mezz_cpu_state *st = v->cpu_state;
+	u64 changed = st->misc_enable ^ data;
 
 	if (!host) {
 		/* SDM 4, "Architectural MSRs": no PMU is a fact, not a choice. */
-		if ((st->misc_enable ^ data) & MISC_ENABLE_NO_PMU)
+		if (changed & MISC_ENABLE_NO_PMU)
 			return FAULT;
 		data &= ~(u64)MSR_IA32_MISC_ENABLE_EMON;
 		data |= st->misc_enable & MSR_IA32_MISC_ENABLE_EMON;
 	}
+	/* Bit 18 turns MONITOR and MWAIT on, and is not there without SSE3. */
+	if (!(changed & MSR_IA32_MISC_ENABLE_MWAIT) ||
+	    mezz_quirk(v->vm, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)) {
+		st->misc_enable = data;
+		return DONE;
+	}
+	if (!mezz_guest_has(v, X86_FEATURE_XMM3))
+		return FAULT;
 	st->misc_enable = data;
+	mezz_cpuid_refresh(v);
 	return DONE;
 }
 

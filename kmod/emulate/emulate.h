@@ -54,12 +54,15 @@ void mezz_emul_deliver(struct mezz_vcpu *v, u8 vector);
 /**
  * mezz_hypercall_len() - is the instruction at RIP a hypercall, of any vendor?
  * @v: the vCPU; SRCU read side held
+ * @fix: make it this CPU's, if it is the other vendor's. This happens where the guest
+ *	itself could write, at its privilege level. (Elsewhere in-tree KVM's guest has a
+ *	page fault, which none is prepared for.)
  *
  * Context: may sleep.
  * Return: its length in bytes; 0: it is something else; negative: a fault was
  * queued or the code could not be read: answer MEZZ_RESUME.
  */
-int mezz_hypercall_len(struct mezz_vcpu *v);
+int mezz_hypercall_len(struct mezz_vcpu *v, bool fix);
 
 /*
  * Guest virtual to physical for the current mode: for KVM_TRANSLATE and PV.

@@ -321,19 +321,44 @@ static noinline int insn_len_slow(struct mezz_vcpu *v, enum mezz_cpu_mode mode, 
 	return -ESTALE;
 }
 
-int mezz_hypercall_len(struct mezz_vcpu *v)
+/*
+ * The vendors' instructions differ in the last byte alone, so another vCPU that executes
+ * this one finds either of them. Failure is no harm.
+ */
+static void rewrite_hypercall(struct mezz_vcpu *v, u64 la, const struct mezz_insn *insn)
 {
+	const u8 *native = &mezz_engine->hypercall[2];
+	u32 access = MEZZ_WALK_WRITE;
+	struct mezz_walk w;
+
+	if (insn->modrm == *native)
+		return;
+	la += insn->len - 1;
+	if (insn->mode != MEZZ_MODE_LONG64)
+		la = (u32)la;
+	if (mezz_engine->cpl(v) == 3)
+		access |= MEZZ_WALK_USER;
+	emul_walk_init(v, &w);
+	if (mezz_walk(&w, la, access) == MEZZ_WALK_OK)
+		mezz_guest_write(v, w.gpa, native, 1);
+}
+
+int mezz_hypercall_len(struct mezz_vcpu *v, bool fix)
+{
+	enum mezz_cpu_mode mode = emul_mode(v);
 	struct mezz_insn insn;
 	unsigned int len;
 	u8 buf[16];
 	int r;
 
-	r = fetch_decode(v, &insn, emul_mode(v), buf, &len);
+	r = fetch_decode(v, &insn, mode, buf, &len);
 	if (r < 0)
 		return r;
-	if (r == MEZZ_DECODE_OK && (insn.op == MEZZ_OP_VMCALL || insn.op == MEZZ_OP_VMMCALL))
-		return insn.len;
-	return 0;
+	if (r != MEZZ_DECODE_OK || (insn.op != MEZZ_OP_VMCALL && insn.op != MEZZ_OP_VMMCALL))
+		return 0;
+	if (fix)
+		rewrite_hypercall(v, code_address(v, mode), &insn);
+	return insn.len;
 }
 
 int mezz_insn_len_fetched(struct mezz_vcpu *v, u32 op, unsigned int op_len)

@@ -195,7 +195,7 @@ static int exec_other(struct mezz_vcpu *v, struct mezz_emul *e)
 		break;
 	case MEZZ_OP_MONITOR:
 	case MEZZ_OP_MWAIT:
-		if (e->cpl)
+		if (e->cpl || !mezz_mwait_defined(v))
 			rc = emul_ud(e);
 		break;
 	case MEZZ_OP_PAUSE:

@@ -35,6 +35,14 @@ static int rdtsc_insn(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
+/* VMCALL and VMMCALL: one of them is undefined on this CPU. */
+static int hypercall_insn(struct mezz_vcpu *v)
+{
+	if (v->emul->e.insn.modrm == mezz_engine->hypercall[2])
+		return mezz_exit_hypercall(v);
+	return mezz_exit_exception(v, UD_VECTOR, false, 0);
+}
+
 /* Instructions that exit where hardware runs the guest. */
 static const struct {
 	int (*handler)(struct mezz_vcpu *v);
@@ -47,8 +55,8 @@ static const struct {
 	[MEZZ_OP_RDTSC] = { rdtsc_insn, true },
 	[MEZZ_OP_RDPMC] = { mezz_exit_rdpmc, true },
 	[MEZZ_OP_XSETBV] = { mezz_exit_xsetbv },
-	[MEZZ_OP_VMCALL] = { mezz_exit_hypercall, true },
-	[MEZZ_OP_VMMCALL] = { mezz_exit_hypercall, true },
+	[MEZZ_OP_VMCALL] = { hypercall_insn, true },
+	[MEZZ_OP_VMMCALL] = { hypercall_insn, true },
 	[MEZZ_OP_VIRT] = { mezz_exit_ud, true },
 	[MEZZ_OP_RSM] = { mezz_exit_ud, true },
 };

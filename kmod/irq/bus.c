@@ -103,19 +103,17 @@ static __always_inline bool is_lapic_page(const struct mezz_lapic *l, u64 gpa)
 
 bool mezz_mmio_write(struct mezz_vcpu *v, u64 gpa, unsigned int len, const void *data)
 {
-	if (is_lapic_page(v->lapic, gpa)) {
-		mezz_lapic_mmio_write(v->lapic, offset_in_page(gpa), len, data);
+	if (is_lapic_page(v->lapic, gpa) &&
+	    mezz_lapic_mmio_write(v->lapic, offset_in_page(gpa), len, data))
 		return true;
-	}
 	return bus_write(v->vm, MEZZ_BUS_MMIO, gpa, len, data);
 }
 
 bool mezz_mmio_read(struct mezz_vcpu *v, u64 gpa, unsigned int len, void *data)
 {
-	if (is_lapic_page(v->lapic, gpa)) {
-		mezz_lapic_mmio_read(v->lapic, offset_in_page(gpa), len, data);
+	if (is_lapic_page(v->lapic, gpa) &&
+	    mezz_lapic_mmio_read(v->lapic, offset_in_page(gpa), len, data))
 		return true;
-	}
 	return bus_read(v->vm, MEZZ_BUS_MMIO, gpa, len, data);
 }
 

@@ -9,7 +9,7 @@
  * Known hacks: the APIC ID is the vCPU ID and read-only, as on current
  * processors. Accesses to the register page while the APIC is off or in
  * x2APIC mode read as ones and write nothing, as on in-tree KVM, rather than
- * reaching whatever is on the bus below.
+ * reaching whatever is on the bus below, until user space disables that quirk.
  */
 #include <asm/apicdef.h>
 #include <asm/cpufeatures.h>
@@ -466,31 +466,35 @@ static bool lapic_write(struct mezz_lapic *l, u32 reg, u32 val)
 
 /* --- the two ways to the registers --- */
 
-void mezz_lapic_mmio_write(struct mezz_lapic *l, u32 offset, unsigned int len, const void *data)
+bool mezz_lapic_mmio_write(struct mezz_lapic *l, u32 offset, unsigned int len, const void *data)
 {
 	u32 val;
 
+	if (unlikely(!l->hw_enabled || l->x2apic))
+		return mezz_quirk(l->v->vm, KVM_X86_QUIRK_LAPIC_MMIO_HOLE);
 	/* "must be accessed using 32-bit aligned loads and stores": else lost */
-	if (len != 4 || (offset & 0xf) || !l->hw_enabled || l->x2apic)
-		return;
+	if (len != 4 || (offset & 0xf))
+		return true;
 	memcpy(&val, data, 4);
 	lapic_write(l, offset >> 4, val);
+	return true;
 }
 
-void mezz_lapic_mmio_read(struct mezz_lapic *l, u32 offset, unsigned int len, void *data)
+bool mezz_lapic_mmio_read(struct mezz_lapic *l, u32 offset, unsigned int len, void *data)
 {
 	unsigned int byte = offset & 0xf;
 	u32 val = 0;
 
-	if (!l->hw_enabled || l->x2apic) {
+	if (unlikely(!l->hw_enabled || l->x2apic)) {
 		memset(data, 0xff, len);
-		return;
+		return mezz_quirk(l->v->vm, KVM_X86_QUIRK_LAPIC_MMIO_HOLE);
 	}
 	memset(data, 0, len);
 	if (byte + len > 4 || !lapic_read(l, offset >> 4, &val))
-		return;
+		return true;
 	val >>= byte * 8;
 	memcpy(data, &val, len);
+	return true;
 }
 
 int mezz_lapic_rdmsr(struct mezz_vcpu *v, u32 msr, u64 *data)
@@ -619,7 +623,7 @@ static void lapic_reset_registers(struct mezz_lapic *l)
 	for (i = 0; i < NR_LVT; i++)
 		WRITE_ONCE(l->lvt[i], LVT_MASKED);
 	/* Firmware would do this for the BSP: virtual wire. */
-	if (l->id == l->v->vm->bsp_id)
+	if (l->id == l->v->vm->bsp_id && mezz_quirk(l->v->vm, KVM_X86_QUIRK_LINT0_REENABLED))
 		WRITE_ONCE(l->lvt[LVT_LINT0], MEZZ_DM_EXTINT << 8);
 	WRITE_ONCE(l->dfr, 0xffffffff);
 	WRITE_ONCE(l->ldr, l->x2apic ? x2apic_ldr(l->id) : 0);

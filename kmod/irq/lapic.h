@@ -158,8 +158,9 @@ static inline bool lapic_accept(struct mezz_lapic *l, u8 vector, bool level, boo
 }
 
 /* --- lapic.c --- */
-void mezz_lapic_mmio_write(struct mezz_lapic *l, u32 offset, unsigned int len, const void *data);
-void mezz_lapic_mmio_read(struct mezz_lapic *l, u32 offset, unsigned int len, void *data);
+/* False: there are no registers on the page now, and user space wants to know. */
+bool mezz_lapic_mmio_write(struct mezz_lapic *l, u32 offset, unsigned int len, const void *data);
+bool mezz_lapic_mmio_read(struct mezz_lapic *l, u32 offset, unsigned int len, void *data);
 /* Read register @reg (enum mezz_apic_reg); false if there is none in this mode. */
 bool lapic_read(struct mezz_lapic *l, u32 reg, u32 *val);
 /* Deliver the interrupt of an LVT entry; its own thread. */

@@ -5,7 +5,8 @@
  *
  * What the guest sees and what the control block holds differ in:
  *   CR0.CD, NW	never set in hardware, so that guest memory stays cached; kept in
- *		cr0_cdnw, and all of CR0 is intercepted while they are set
+ *		cr0_cdnw, and all of CR0 is intercepted while they are set. User space
+ *		can disable that (KVM_X86_QUIRK_CD_NW_CLEARED)
  *   CR4.MCE	as the host has it, or a machine check would be a shutdown; CR4
  *		reads are intercepted while it is not what the guest wrote
  *   EFER.SVME	always set in hardware (APM2, "Canonicalization and Consistency
@@ -65,7 +66,9 @@ static void flush_cr(struct svm_vcpu *svm, u32 dirty)
 	struct svm_save *s = &svm->vmcb->s;
 
 	if (dirty & BIT(MEZZ_CR0)) {
-		svm->cr0_cdnw = r[MEZZ_CR0] & CR0_CDNW;
+		svm->cr0_cdnw = 0;
+		if (mezz_quirk(svm->v.vm, KVM_X86_QUIRK_CD_NW_CLEARED))
+			svm->cr0_cdnw = r[MEZZ_CR0] & CR0_CDNW;
 		s->cr0 = r[MEZZ_CR0] & ~svm->cr0_cdnw;
 		/* Hardware does not select a write that clears what it has not. */
 		if (svm->cr0_cdnw) {

@@ -4,7 +4,7 @@
  * descriptor tables, debug registers.
  *
  * What the guest sees and what the control structure holds differ in:
- *   CR0.CD, NW	never set in hardware, so that guest memory stays cached
+ *   CR0.CD, NW	never set in hardware, where VM entries would not load them
  *   CR0.NE	always set in hardware (IA32_VMX_CR0_FIXED0)
  *   CR4.VMXE	always set in hardware, never seen
  *   CR4.MCE	as the host has it, or a machine check would be a shutdown
