@@ -139,6 +139,9 @@ long mezz_vm_enable_cap(struct mezz_vm *vm, void __user *argp)
 	case KVM_CAP_MSR_PLATFORM_INFO:
 		vm->hide_platform_info = !cap.args[0];
 		break;
+	case KVM_CAP_EXIT_HYPERCALL:
+		r = mezz_pv_exit_hypercalls(vm, cap.args[0]);
+		break;
 	case KVM_CAP_X86_USER_SPACE_MSR:
 		r = mezz_msr_user_exits(vm, cap.args[0]);
 		break;

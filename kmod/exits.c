@@ -134,23 +134,6 @@ int mezz_exit_wrmsr(struct mezz_vcpu *v)
 	return MEZZ_RESUME;
 }
 
-int mezz_exit_hypercall(struct mezz_vcpu *v)
-{
-	const u8 *b = mezz_engine->hypercall;
-	int len = mezz_insn_len(v, b[0] | b[1] << 8 | b[2] << 16, 3);
-	int r;
-
-	/* Meanwhile it may be the other vendor's: another vCPU rewrites code. */
-	if (unlikely(len == -ESTALE))
-		len = v->atomic ? 0 : mezz_hypercall_len(v, false) ?: -ESTALE;
-	if (unlikely(len <= 0))
-		return no_len(len);
-	r = mezz_pv_hypercall(v);
-	if (r != MEZZ_SLOW)
-		mezz_skip(v, len);
-	return r;
-}
-
 int mezz_exit_xsetbv(struct mezz_vcpu *v)
 {
 	int len = mezz_insn_len(v, OP_XSETBV, 3);
@@ -403,6 +386,64 @@ int mezz_exit_io(struct mezz_vcpu *v, u16 port, unsigned int size, bool in,
 	return MEZZ_USER;
 }
 
+/* --- hypercalls --- */
+
+static int complete_hypercall(struct mezz_vcpu *v)
+{
+	if (same_rip(v)) {
+		mezz_pv_hypercall_answered(v);
+		skip_to(v, v->complete_next_rip);
+	}
+	return MEZZ_RESUME;
+}
+
+/* The instruction has @len bytes. */
+static int hypercall(struct mezz_vcpu *v, unsigned int len)
+{
+	int r = mezz_pv_hypercall(v);
+
+	if (r == MEZZ_USER) {
+		v->complete = complete_hypercall;
+		v->complete_rip = mezz_get(v, MEZZ_RIP);
+		v->complete_next_rip = v->complete_rip + len;
+	} else if (r != MEZZ_SLOW) {
+		mezz_skip(v, len);
+	}
+	return r;
+}
+
+int mezz_exit_hypercall(struct mezz_vcpu *v)
+{
+	const u8 *b = mezz_engine->hypercall;
+	int len = mezz_insn_len(v, b[0] | b[1] << 8 | b[2] << 16, 3);
+
+	/* Meanwhile it may be the other vendor's: another vCPU rewrites code. */
+	if (unlikely(len == -ESTALE))
+		len = v->atomic ? 0 : mezz_hypercall_len(v, false) ?: -ESTALE;
+	if (unlikely(len <= 0))
+		return no_len(len);
+	return hypercall(v, len);
+}
+
+/*
+ * A guest that was built for, or migrated from, another vendor's CPU makes
+ * hypercalls with an instruction that is undefined here. That one is executed, and
+ * next time it exits as a hypercall, where it could be rewritten.
+ */
+static int undefined(struct mezz_vcpu *v)
+{
+	int len;
+
+	if (!mezz_quirk(v->vm, KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
+		return mezz_exit_ud(v);
+	if (v->atomic)
+		return MEZZ_SLOW;
+	len = mezz_hypercall_len(v, true);
+	if (len < 0)
+		return MEZZ_RESUME;
+	return len ? hypercall(v, len) : mezz_exit_ud(v);
+}
+
 /* --- memory --- */
 
 int mezz_exit_fault(struct mezz_vcpu *v, u64 gpa, u32 access)
@@ -501,30 +542,6 @@ int mezz_debug_exit(struct mezz_vcpu *v, u8 vector, u64 dr6)
 	d->dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->guest_debug_dr[7] :
 		 mezz_get(v, MEZZ_DR7);
 	return MEZZ_USER;
-}
-
-/*
- * A guest that was built for, or migrated from, another vendor's CPU makes
- * hypercalls with an instruction that is undefined here. That one is executed, and
- * next time it exits as a hypercall, where it could be rewritten.
- */
-static int undefined(struct mezz_vcpu *v)
-{
-	int len, r;
-
-	if (!mezz_quirk(v->vm, KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
-		return mezz_exit_ud(v);
-	if (v->atomic)
-		return MEZZ_SLOW;
-	len = mezz_hypercall_len(v, true);
-	if (len < 0)
-		return MEZZ_RESUME;
-	if (!len)
-		return mezz_exit_ud(v);
-	r = mezz_pv_hypercall(v);
-	if (r != MEZZ_SLOW)
-		mezz_skip(v, len);
-	return r;
 }
 
 int mezz_exit_exception(struct mezz_vcpu *v, u8 vector, bool has_err, u32 err)

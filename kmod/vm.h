@@ -77,6 +77,7 @@ struct mezz_vm {
 	u32 msr_exits;			/* KVM_MSR_EXIT_REASON_* that leave to user space */
 	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_* */
 	u64 disabled_quirks;		/* KVM_X86_QUIRK_*; written under lock */
+	u64 exit_hypercalls;		/* bits of those that leave to user space; likewise */
 	u32 ring_size;			/* bytes of a vCPU's dirty ring, 0: dirty bitmaps */
 	u32 max_vcpu_id;		/* exclusive; KVM_CAP_MAX_VCPU_ID, 0: not set */
 	bool hide_platform_info;	/* KVM_CAP_MSR_PLATFORM_INFO disabled */

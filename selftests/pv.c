@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a guest that knows where it is can use: kvmclock, PV EOI, IPIs and kicks
- * by hypercall, steal time, TLB flushes that wait for a vCPU's next run.
+ * by hypercall, steal time, TLB flushes that wait for a vCPU's next run, and calls that
+ * are user space's.
  */
 #include <sched.h>
 #include "test.h"
@@ -590,5 +591,105 @@ TEST(hidden)
 	cpuid_find(c, 0x40000001, 0)->eax = 0;
 	vcpu_ioctl(v, KVM_ENABLE_CAP, &cap);
 	vcpu_set_cpuid(v, c);
+	vcpu_run(v);
+}
+
+/* --- calls that are user space's --- */
+
+#define HC_MAP_GPA_RANGE      12
+#define MSR_MIGRATION_CONTROL 0x4b564d08
+#define MIGRATION_READY	      1u
+
+static void exiting_guest(uint64_t arg)
+{
+	const int64_t inval = -22;
+
+	(void)arg;
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x1000, 1, 0x10, 0), -1000);
+	g_sync(1);
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x1001, 1, 0x10, 0), inval);
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x1000, 0, 0x10, 0), inval);
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x1000, -1, 0x10, 0), inval);
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x1000, 7, 0x10, 0), 0x1234567890);
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x2000, 1, 0, 0), inval);
+	g_wrmsr(MSR_MIGRATION_CONTROL, MIGRATION_READY);
+	G_CHECK_EQ(g_rdmsr(MSR_MIGRATION_CONTROL), MIGRATION_READY);
+	g_sync(2);
+	G_CHECK_EQ(hypercall(HC_MAP_GPA_RANGE, 0x1000, 1, 0x10, 0), -1000);
+}
+
+/* The exit for a call with these arguments, at the instruction; the answer is @ret. */
+static void answer_call(struct vcpu *v, uint64_t gpa, uint64_t pages, uint64_t flags, int64_t ret)
+{
+	struct kvm_regs r;
+
+	REQUIRE(vcpu_run_raw(v) == KVM_EXIT_HYPERCALL, "exit %u", v->run->exit_reason);
+	CHECK_EQ(v->run->hypercall.nr, HC_MAP_GPA_RANGE);
+	CHECK_EQ(v->run->hypercall.args[0], gpa);
+	CHECK_EQ(v->run->hypercall.args[1], pages);
+	CHECK_EQ(v->run->hypercall.args[2], flags);
+	CHECK_EQ(v->run->hypercall.longmode, 1);
+	vcpu_get_regs(v, &r);
+	CHECK_EQ(r.rip, hypercall_page);
+	v->run->hypercall.ret = (uint64_t)ret;
+}
+
+/*
+ * What user space offers migration control with: the hypercall leaves, and the MSR by a
+ * filter.
+ */
+TEST(migration_control)
+{
+	uint8_t none = 0;
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges = { { KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_MIGRATION_CONTROL,
+			      &none } },
+	};
+	struct kvm_enable_cap bad = { .cap = KVM_CAP_EXIT_HYPERCALL,
+				      .args = { 1u << HC_MAP_GPA_RANGE | 1u << HC_SEND_IPI } };
+	struct vcpu *v = add(vm_new(VM_IRQCHIP), 0, exiting_guest, 0);
+
+	CHECK_EQ(dev_cap(KVM_CAP_EXIT_HYPERCALL), 1u << HC_MAP_GPA_RANGE);
+	CHECK_ERR(ioctl(v->vm->fd, KVM_ENABLE_CAP, &bad), EINVAL);
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	vm_enable_cap(v->vm, KVM_CAP_EXIT_HYPERCALL, 1u << HC_MAP_GPA_RANGE);
+	vm_enable_cap(v->vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER);
+	vm_ioctl(v->vm, KVM_X86_SET_MSR_FILTER, &filter);
+	answer_call(v, 0x1000, 7, 0x10, 0x1234567890);
+	answer_call(v, 0x2000, 1, 0, -22);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_X86_WRMSR);
+	CHECK_EQ(v->run->msr.index, MSR_MIGRATION_CONTROL);
+	CHECK_EQ(v->run->msr.data, MIGRATION_READY);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_X86_RDMSR);
+	v->run->msr.data = MIGRATION_READY;
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	vm_enable_cap(v->vm, KVM_CAP_EXIT_HYPERCALL, 0);
+	vcpu_run(v);
+}
+
+static void moved_guest(uint64_t arg)
+{
+	(void)arg;
+	hypercall(HC_MAP_GPA_RANGE, 0x1000, 1, 0, 0);
+	G_CHECK(false); /* not reached */
+}
+
+static void elsewhere(uint64_t arg)
+{
+	G_CHECK_EQ(arg, 77);
+}
+
+/* User space resets the vCPU in place of an answer: there is nothing to skip. */
+TEST(moved_while_asked)
+{
+	struct vcpu *v;
+
+	if (dev_is_kvm())
+		test_skip("in-tree KVM skips an instruction wherever the vCPU is");
+	v = add(vm_new(VM_IRQCHIP), 0, moved_guest, 0);
+	vm_enable_cap(v->vm, KVM_CAP_EXIT_HYPERCALL, 1u << HC_MAP_GPA_RANGE);
+	answer_call(v, 0x1000, 1, 0, 55);
+	vcpu_long_mode(v, elsewhere, 77);
 	vcpu_run(v);
 }

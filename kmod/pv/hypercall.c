@@ -3,6 +3,7 @@
  * KVM hypercalls: number in RAX, arguments in RBX, RCX, RDX, RSI, answer in
  * RAX (Documentation/virt/kvm/x86/hypercalls.rst of the kernel).
  */
+#include <linux/mm.h>
 #include <linux/pid.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -34,6 +35,44 @@ static int answer(struct mezz_vcpu *v, bool is64, long ret)
 {
 	mezz_set_gpr(v, MEZZ_RAX, is64 ? ret : (u32)ret);
 	return MEZZ_RESUME;
+}
+
+/* The flag that tells in kvm_run whose registers have 64 bits is named twice. */
+static void put_long_mode(struct kvm_run *run, bool is64)
+{
+#ifdef KVM_EXIT_HYPERCALL_LONG_MODE
+	run->hypercall.flags = is64 ? KVM_EXIT_HYPERCALL_LONG_MODE : 0;
+#else
+	run->hypercall.longmode = is64;
+#endif
+}
+
+/*
+ * Which memory a migration may read: the guest's affair and user space's, who also has
+ * MSR_KVM_MIGRATION_CONTROL, by a filter.
+ */
+static int map_gpa_range(struct mezz_vcpu *v, bool is64, u64 gpa, u64 pages, u64 attributes)
+{
+	u64 gfn = gpa >> PAGE_SHIFT;
+	struct kvm_run *run = v->run;
+
+	if (!(READ_ONCE(v->vm->exit_hypercalls) & BIT(KVM_HC_MAP_GPA_RANGE)))
+		return answer(v, is64, -KVM_ENOSYS);
+	if (!PAGE_ALIGNED(gpa) || !pages || gfn + pages <= gfn)
+		return answer(v, is64, -KVM_EINVAL);
+	run->exit_reason = KVM_EXIT_HYPERCALL;
+	memset(&run->hypercall, 0, sizeof(run->hypercall));
+	run->hypercall.nr = KVM_HC_MAP_GPA_RANGE;
+	run->hypercall.args[0] = gpa;
+	run->hypercall.args[1] = pages;
+	run->hypercall.args[2] = attributes;
+	put_long_mode(run, is64);
+	return MEZZ_USER;
+}
+
+void mezz_pv_hypercall_answered(struct mezz_vcpu *v)
+{
+	answer(v, mezz_64bit(v), READ_ONCE(v->run->hypercall.ret));
 }
 
 int mezz_pv_hypercall(struct mezz_vcpu *v)
@@ -74,6 +113,8 @@ int mezz_pv_hypercall(struct mezz_vcpu *v)
 		if (v->atomic)
 			return MEZZ_SLOW;
 		return answer(v, is64, pv_clock_pairing(v, a0, a1));
+	case KVM_HC_MAP_GPA_RANGE:
+		return map_gpa_range(v, is64, a0, a1, a2);
 	}
 	return answer(v, is64, -KVM_ENOSYS);
 }

@@ -76,6 +76,9 @@ struct mezz_pv_vcpu {
 	struct pv_apf apf;
 };
 
+/* Hypercalls that user space can have for itself: KVM_CAP_EXIT_HYPERCALL */
+#define PV_EXIT_HYPERCALLS	BIT(KVM_HC_MAP_GPA_RANGE)
+
 /* May the guest use this KVM_FEATURE_ bit? */
 static inline bool pv_offers(struct mezz_vcpu *v, unsigned int feature)
 {

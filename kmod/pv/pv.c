@@ -151,11 +151,21 @@ long mezz_pv_cap(struct mezz_vm *vm, unsigned long cap)
 	case KVM_CAP_ASYNC_PF:
 	case KVM_CAP_ASYNC_PF_INT:
 		return 1;
+	case KVM_CAP_EXIT_HYPERCALL:
+		return PV_EXIT_HYPERCALLS;
 	case KVM_CAP_ADJUST_CLOCK:
 		return KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
 	default:
 		return -1;
 	}
+}
+
+long mezz_pv_exit_hypercalls(struct mezz_vm *vm, u64 calls)
+{
+	if (calls & ~(u64)PV_EXIT_HYPERCALLS)
+		return -EINVAL;
+	WRITE_ONCE(vm->exit_hypercalls, calls);
+	return 0;
 }
 
 long mezz_pv_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg)

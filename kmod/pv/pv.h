@@ -58,8 +58,15 @@ int mezz_pv_set_msr(struct mezz_vcpu *v, u32 msr, u64 data, bool host);
 bool mezz_pv_eoi_enabled(struct mezz_vcpu *v);
 bool mezz_pv_eoi_set(struct mezz_vcpu *v);
 bool mezz_pv_eoi_test_clear(struct mezz_vcpu *v, bool *was_set);
-/* A hypercall; the handler reads and writes guest registers, skips nothing. */
-int mezz_pv_hypercall(struct mezz_vcpu *v);	/* enum mezz_next; MEZZ_SLOW possible */
+/*
+ * A hypercall; the handler reads and writes guest registers, skips nothing. Return: enum
+ * mezz_next; MEZZ_USER: kvm_run asks user space, mezz_pv_hypercall_answered() comes after it.
+ */
+int mezz_pv_hypercall(struct mezz_vcpu *v);
+/* What user space has left in kvm_run becomes the guest's answer. [P] */
+void mezz_pv_hypercall_answered(struct mezz_vcpu *v);
+/* vm->lock held. KVM_CAP_EXIT_HYPERCALL with these bits. 0 or -EINVAL */
+long mezz_pv_exit_hypercalls(struct mezz_vm *vm, u64 calls);
 /* VM ioctls: GET/SET_CLOCK. vCPU: KVMCLOCK_CTRL. */
 long mezz_pv_vm_ioctl(struct mezz_vm *vm, unsigned int cmd, unsigned long arg);
 long mezz_pv_kvmclock_ctrl(struct mezz_vcpu *v);
