@@ -4,7 +4,9 @@ Linux, what is plugged in while the guest runs, the debugger's stub, and the way
 migrate that qemucases.py leaves out.
 """
 import os
+import socket
 import subprocess
+import threading
 import time
 
 from . import cache
@@ -99,6 +101,33 @@ def vhost_net(lab):
                      '-device', 'virtio-net-pci,netdev=n,romfile=')
     guest.sh('load virtio_pci virtio_net af_packet')
     ping(guest, '192.168.77.2/24', '192.168.77.1')
+    guest.power_off()
+
+
+def echo(listener):
+    """Sends back what one client sends, until it has no more."""
+    connection, _ = listener.accept()
+    with connection:
+        while data := connection.recv(65536):
+            connection.sendall(data)
+
+
+@case
+def vhost_vsock(lab):
+    """vhost-vsock: two MiB from the guest's socket to the host's and back."""
+    if subprocess.run(['modprobe', 'vhost_vsock'], check=False, stderr=subprocess.DEVNULL).returncode:
+        raise Skip('no module vhost_vsock')
+    guest = lab.boot('-device', 'vhost-vsock-pci,guest-cid=77')
+    guest.sh('load virtio_pci vmw_vsock_virtio_transport')
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as listener:
+        listener.bind((socket.VMADDR_CID_ANY, 7000))
+        listener.listen(1)
+        server = threading.Thread(target=echo, args=(listener,), daemon=True)
+        server.start()
+        check('vsockecho: ok' in guest.sh('vsockecho 7000 2048'), 'not what was sent')
+        server.join(10)
+    taken = guest.sh("awk '/PCI-MSI.*virtqueues/ { print $2 }' /proc/interrupts").split()
+    check(taken and int(taken[0]) >= 512, f'interrupts of the device: {taken}')
     guest.power_off()
 
 
