@@ -3,6 +3,7 @@
 Linux, what is plugged in while the guest runs, the debugger's stub, and the ways to
 migrate that qemucases.py leaves out.
 """
+import contextlib
 import os
 import socket
 import subprocess
@@ -146,6 +147,51 @@ def balloon(lab):
             raise Failed(f'the balloon did not get to {megabytes} MiB')
     guest.sh('memwork 200 2')
     guest.power_off()
+
+
+CGROUPS = '/sys/fs/cgroup'
+SWAP = '/dev/nullb0'
+
+
+def put(path, value):
+    with open(path, 'w', encoding='ascii') as handle:
+        handle.write(str(value))
+
+
+@contextlib.contextmanager
+def short_of_memory(megabytes):
+    """What is started meanwhile has so much memory, and swap that takes half a millisecond."""
+    slow = 'memory_backed=1 gb=1 irqmode=2 completion_nsec=500000'
+    if subprocess.run(['modprobe', 'null_blk', *slow.split()], check=False, stderr=subprocess.DEVNULL).returncode:
+        raise Skip('no module null_blk')
+    if not os.path.exists(f'{CGROUPS}/cgroup.procs'):
+        subprocess.run(['mount', '-t', 'cgroup2', 'cgroup2', CGROUPS], check=True)
+    put(f'{CGROUPS}/cgroup.subtree_control', '+memory')
+    group = f'{CGROUPS}/mezz-swap'
+    os.makedirs(group, exist_ok=True)
+    put(f'{group}/memory.max', megabytes << 20)
+    subprocess.run(['sh', '-c', f'mkswap {SWAP} && swapon {SWAP}'], check=True, stdout=subprocess.DEVNULL)
+    try:
+        put(f'{group}/cgroup.procs', os.getpid())
+        yield
+    finally:
+        put(f'{CGROUPS}/cgroup.procs', os.getpid())
+        subprocess.run(['swapoff', SWAP], check=True)
+        subprocess.run(['rmmod', 'null_blk'], check=True)
+
+
+@case
+def swapped_out(lab):
+    """The host swaps: the guest runs another task while it waits for a page, and loses none."""
+    with short_of_memory(160):
+        guest = lab.boot(memory=320)
+        guest.sh('memwork 90 3 >/tmp/1 & memwork 90 3 >/tmp/2 & wait', 300)
+        good = guest.sh('grep -l "memwork: ok" /tmp/[12]').split()
+        check(len(good) == 2, f'only {good} were right')
+        # "Page ready" comes by this vector.
+        told = guest.sh("awk '$1 == \"HYP:\" { print $2 }' /proc/interrupts").split()
+        check(told and int(told[0]) > 0, f'the guest never was told of a page: {told}')
+        guest.power_off()
 
 
 @case
