@@ -315,12 +315,6 @@ static void set_in_data(struct mezz_vcpu *v, unsigned int size, u32 data)
 /* A POST code's second port; there are clients that want RIP behind such an OUT. */
 #define PORT_RIP_BEHIND	0x7e
 
-/* User space may have moved RIP (a reset, a debugger): then there is nothing to skip. */
-static bool same_rip(struct mezz_vcpu *v)
-{
-	return mezz_get(v, MEZZ_RIP) == v->complete_rip;
-}
-
 static void skip_to(struct mezz_vcpu *v, u64 next_rip)
 {
 	mezz_skip(v, next_rip - v->complete_rip);
@@ -328,14 +322,14 @@ static void skip_to(struct mezz_vcpu *v, u64 next_rip)
 
 static int complete_out(struct mezz_vcpu *v)
 {
-	if (same_rip(v))
+	if (mezz_same_rip(v))
 		skip_to(v, v->complete_next_rip);
 	return MEZZ_RESUME;
 }
 
 static int complete_in(struct mezz_vcpu *v)
 {
-	if (same_rip(v)) {
+	if (mezz_same_rip(v)) {
 		u32 data = 0;
 
 		memcpy(&data, v->pio_data, v->complete_size);
@@ -390,7 +384,7 @@ int mezz_exit_io(struct mezz_vcpu *v, u16 port, unsigned int size, bool in,
 
 static int complete_hypercall(struct mezz_vcpu *v)
 {
-	if (same_rip(v)) {
+	if (mezz_same_rip(v)) {
 		mezz_pv_hypercall_answered(v);
 		skip_to(v, v->complete_next_rip);
 	}
@@ -402,13 +396,10 @@ static int hypercall(struct mezz_vcpu *v, unsigned int len)
 {
 	int r = mezz_pv_hypercall(v);
 
-	if (r == MEZZ_USER) {
-		v->complete = complete_hypercall;
-		v->complete_rip = mezz_get(v, MEZZ_RIP);
-		v->complete_next_rip = v->complete_rip + len;
-	} else if (r != MEZZ_SLOW) {
+	if (r == MEZZ_USER)
+		mezz_ask(v, complete_hypercall, len);
+	else if (r != MEZZ_SLOW)
 		mezz_skip(v, len);
-	}
 	return r;
 }
 
@@ -417,7 +408,10 @@ int mezz_exit_hypercall(struct mezz_vcpu *v)
 	const u8 *b = mezz_engine->hypercall;
 	int len = mezz_insn_len(v, b[0] | b[1] << 8 | b[2] << 16, 3);
 
-	/* Meanwhile it may be the other vendor's: another vCPU rewrites code. */
+	/*
+	 * Meanwhile it may be the other vendor's, written by another vCPU. What was executed
+	 * counts: QEMU's emulated CPU can go on executing for ever what it once has read.
+	 */
 	if (unlikely(len == -ESTALE))
 		len = v->atomic ? 0 : mezz_hypercall_len(v, false) ?: -ESTALE;
 	if (unlikely(len <= 0))

@@ -199,7 +199,7 @@ struct mezz_vcpu {
 	 * may sleep, returns enum mezz_next or an errno.
 	 */
 	int (*complete)(struct mezz_vcpu *v);
-	u64 complete_rip;		/* RIP at that exit: skipped only if unchanged */
+	u64 complete_rip;		/* RIP at that exit: see mezz_same_rip() */
 	u64 complete_next_rip;
 	unsigned int complete_size;	/* bytes; kvm_run is not to be trusted */
 	struct mezz_ring ring;
@@ -285,6 +285,26 @@ void mezz_set_rip(struct mezz_vcpu *v, u64 rip);
  * Ends the interrupt shadow and raises #DB when the guest single-steps.
  */
 void mezz_skip(struct mezz_vcpu *v, unsigned int len);
+
+/**
+ * mezz_ask() - user space answers the instruction that caused the exit
+ * @v: the vCPU, its mutex held; kvm_run is filled in
+ * @complete: called at the next KVM_RUN, may sleep, returns enum mezz_next or an errno
+ * @len: the instruction's length in bytes, for v->complete_next_rip
+ */
+static inline void mezz_ask(struct mezz_vcpu *v, int (*complete)(struct mezz_vcpu *v),
+			    unsigned int len)
+{
+	v->complete = complete;
+	v->complete_rip = mezz_get(v, MEZZ_RIP);
+	v->complete_next_rip = v->complete_rip + len;
+}
+
+/* User space may have moved RIP (a reset, a debugger): then there is nothing to skip. */
+static inline bool mezz_same_rip(struct mezz_vcpu *v)
+{
+	return mezz_get(v, MEZZ_RIP) == v->complete_rip;
+}
 
 /* mezz_insn_len() where the engine does not know it. */
 int mezz_insn_len_fetched(struct mezz_vcpu *v, u32 op, unsigned int op_len);

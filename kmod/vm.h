@@ -109,8 +109,9 @@ static inline int mezz_nr_vcpus(struct mezz_vm *vm)
 }
 
 /*
- * Is this KVM_X86_QUIRK_* on? All are, until user space disables them; it may, and enable
- * them again, while vCPUs run. Any context.
+ * Is this KVM_X86_QUIRK_* on? All are, until user space disables them, which it may at any
+ * time. It counts from the next event of its kind: a reset of the LAPIC, a write of CR0 or
+ * of MISC_ENABLE, an exit. Any context.
  */
 static inline bool mezz_quirk(struct mezz_vm *vm, u64 quirk)
 {

@@ -668,6 +668,53 @@ TEST(migration_control)
 	vcpu_run(v);
 }
 
+asm(".pushsection .rodata\n.code16\n"
+    ".globl call16, call16_end\n"
+    "call16:\n"
+    "mov $0xffffffff, %ebp\n"
+    "mov $12, %eax\n mov $0x3000, %ebx\n mov $2, %ecx\n mov $0x11, %edx\n"
+    "vmcall\n" /* or what the test puts here */
+    "hlt\n"
+    "call16_end:\n"
+    ".code64\n.popsection\n");
+
+/*
+ * From code that is not 64-bit: upper halves of registers count for nothing. The answer is
+ * taken also by a KVM_RUN that ends at once.
+ */
+TEST(call_of_32_bits)
+{
+	struct vm *vm = vm_new(0);
+	struct vcpu *v = vcpu_new(vm, 0);
+	uint8_t *code = vm_ptr(vm, 0x8000);
+	struct kvm_regs r;
+
+	vm_code(vm, 0x8000, call16);
+	/* The CPU's own instruction, before the HLT. */
+	while (code[0] != 0x0f || code[1] != 0x01)
+		code++;
+	code[2] = cpu_has_vmx() ? 0xc1 : 0xd9;
+	vm_enable_cap(vm, KVM_CAP_EXIT_HYPERCALL, 1u << HC_MAP_GPA_RANGE);
+	vcpu_real_mode(v, 0x8000);
+	vcpu_get_regs(v, &r);
+	r.rax = r.rbx = r.rcx = r.rdx = 0xeeeeeeee00000000;
+	vcpu_set_regs(v, &r);
+	REQUIRE(vcpu_run_raw(v) == KVM_EXIT_HYPERCALL, "exit %u", v->run->exit_reason);
+	CHECK_EQ(v->run->hypercall.nr, HC_MAP_GPA_RANGE);
+	CHECK_EQ(v->run->hypercall.args[0], 0x3000);
+	CHECK_EQ(v->run->hypercall.args[1], 2);
+	CHECK_EQ(v->run->hypercall.args[2], 0x11);
+	CHECK_EQ(v->run->hypercall.longmode, 0);
+	v->run->hypercall.ret = 0x5566778899aabbcc;
+	v->run->immediate_exit = 1;
+	CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+	vcpu_get_regs(v, &r);
+	CHECK_EQ(r.rax, 0x99aabbcc);
+	CHECK_EQ(r.rip, code + 3 - (uint8_t *)vm_ptr(vm, 0x8000));
+	v->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_HLT);
+}
+
 static void moved_guest(uint64_t arg)
 {
 	(void)arg;

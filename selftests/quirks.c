@@ -25,19 +25,6 @@ static int try_disable(struct vm *vm, uint32_t cap, uint64_t quirks)
 	return ioctl(vm->fd, KVM_ENABLE_CAP, &c);
 }
 
-TEST(capability)
-{
-	struct vm *vm = vm_new_bare(0);
-
-	CHECK_EQ(dev_cap(KVM_CAP_DISABLE_QUIRKS), 1);
-	CHECK_EQ(dev_cap(KVM_CAP_DISABLE_QUIRKS2) & QUIRKS, QUIRKS);
-	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, QUIRKS));
-	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 0));
-	CHECK_ERR(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 31), EINVAL);
-	CHECK_ERR(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 32), EINVAL);
-	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS, 1ull << 32));
-}
-
 /* --- LINT0 after a reset --- */
 
 static uint32_t lint0(struct vcpu *v)
@@ -62,10 +49,38 @@ TEST(lint0_reenabled)
 	}
 }
 
+/* The older capability: it takes whatever it is given, also in place of what was before. */
+TEST(old_capability)
+{
+	const uint64_t some = 1ull << 32 | KVM_X86_QUIRK_LINT0_REENABLED;
+
+	for (unsigned int off = 0; off < 2; off++) {
+		struct vm *vm = vm_new(VM_IRQCHIP);
+
+		CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS, off ? 0 : some));
+		CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS, off ? some : 0));
+		CHECK_EQ(lint0(vcpu_new(vm, 0)), off ? 0x10000 : 0x700);
+		vm_free(vm);
+	}
+}
+
+TEST(capability)
+{
+	struct vm *vm = vm_new_bare(0);
+
+	CHECK_EQ(dev_cap(KVM_CAP_DISABLE_QUIRKS), 1);
+	CHECK_EQ(dev_cap(KVM_CAP_DISABLE_QUIRKS2) & QUIRKS, QUIRKS);
+	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, QUIRKS));
+	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 0));
+	CHECK_ERR(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 31), EINVAL);
+	CHECK_ERR(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 32), EINVAL);
+}
+
 /* --- CR0.CD and NW --- */
 
 #define CR0_CD (1ull << 30)
 #define CR0_NW (1ull << 29)
+#define CR0_TS (1ull << 3)
 #define READS  20u
 
 static void cd_nw_guest(uint64_t bits)
@@ -77,6 +92,11 @@ static void cd_nw_guest(uint64_t bits)
 	for (unsigned int i = 0; i < READS; i++)
 		G_CHECK_EQ(G_READ_CR(0), cr0 | bits);
 	g_sync(2);
+	/* What changes the others, leaves them. */
+	asm volatile("lmsw %w0" : : "r"((uint32_t)cr0 | CR0_TS));
+	G_CHECK_EQ(G_READ_CR(0), cr0 | CR0_TS | bits);
+	asm volatile("clts");
+	G_CHECK_EQ(G_READ_CR(0), cr0 | bits);
 	G_WRITE_CR(0, cr0);
 	G_CHECK_EQ(G_READ_CR(0), cr0);
 }
@@ -89,14 +109,13 @@ TEST(cd_nw_cleared)
 {
 	for (unsigned int off = 0; off < 2; off++) {
 		struct vcpu *v = vm_with_guest(0, cd_nw_guest, CR0_CD | CR0_NW);
-		uint64_t before, after;
+		uint64_t before = 0, after = 0;
 
 		disable(v->vm, off ? KVM_X86_QUIRK_CD_NW_CLEARED : 0);
 		CHECK_EQ(vcpu_run_sync(v), 1);
-		if (!vcpu_stat(v, "exits", &before))
-			REQUIRE(false, "no statistic of exits");
+		REQUIRE(vcpu_stat(v, "exits", &before), "no statistic of exits");
 		CHECK_EQ(vcpu_run_sync(v), 2);
-		vcpu_stat(v, "exits", &after);
+		REQUIRE(vcpu_stat(v, "exits", &after), "no statistic of exits");
 		test_note("%u reads of CR0, quirk %s: %llu exits", READS, off ? "off" : "on",
 			  (unsigned long long)(after - before));
 		if (cpu_has_vmx() || off)

@@ -6,6 +6,8 @@
  * that matches counts, and found through a table of positions, so that a CPUID
  * exit costs no search. The bits that follow CR4, XCR0 and IA32_APIC_BASE are
  * kept current in the entries (mezz_cpuid_refresh), not computed at the exit.
+ * MWAIT follows MISC_ENABLE only when user space has disabled the quirk that it
+ * does not.
  *
  * Leaves to others: the policy (cpuid_table.c), what features mean (cr.c, msr.c,
  * the engine).

@@ -174,8 +174,7 @@ static int complete_msr(struct mezz_vcpu *v)
 	struct kvm_run *run = v->run;
 	u64 data;
 
-	/* User space may have moved RIP (a reset): then there is nothing to complete. */
-	if (mezz_get(v, MEZZ_RIP) != v->complete_rip)
+	if (!mezz_same_rip(v))
 		return MEZZ_RESUME;
 	if (READ_ONCE(run->msr.error)) {
 		mezz_queue_gp(v, 0);
@@ -208,9 +207,7 @@ int mezz_msr_refused(struct mezz_vcpu *v, int why, unsigned int len, bool write,
 	run->msr.reason = reasons[why];
 	run->msr.index = v->r[MEZZ_RCX];
 	run->msr.data = data;
-	v->complete = complete_msr;
-	v->complete_rip = mezz_get(v, MEZZ_RIP);
-	v->complete_next_rip = v->complete_rip + len;
+	mezz_ask(v, complete_msr, len);
 	v->complete_size = write;
 	return MEZZ_USER;
 }

@@ -323,15 +323,17 @@ static noinline int insn_len_slow(struct mezz_vcpu *v, enum mezz_cpu_mode mode, 
 
 /*
  * The vendors' instructions differ in the last byte alone, so another vCPU that executes
- * this one finds either of them. Failure is no harm.
+ * this one finds either of them. Nothing is written if the byte is another by now, or
+ * cannot be written; that is no harm.
  */
 static void rewrite_hypercall(struct mezz_vcpu *v, u64 la, const struct mezz_insn *insn)
 {
 	const u8 *native = &mezz_engine->hypercall[2];
 	u32 access = MEZZ_WALK_WRITE;
+	u8 old = insn->modrm;
 	struct mezz_walk w;
 
-	if (insn->modrm == *native)
+	if (old == *native)
 		return;
 	la += insn->len - 1;
 	if (insn->mode != MEZZ_MODE_LONG64)
@@ -340,7 +342,7 @@ static void rewrite_hypercall(struct mezz_vcpu *v, u64 la, const struct mezz_ins
 		access |= MEZZ_WALK_USER;
 	emul_walk_init(v, &w);
 	if (mezz_walk(&w, la, access) == MEZZ_WALK_OK)
-		mezz_guest_write(v, w.gpa, native, 1);
+		mezz_guest_cmpxchg(v, w.gpa, &old, native, 1);
 }
 
 int mezz_hypercall_len(struct mezz_vcpu *v, bool fix)

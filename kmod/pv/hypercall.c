@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 #include <linux/sched/task.h>
 
+#include "host/abi.h"
 #include "irq/irq.h"
 #include "pv/internal.h"
 #include "pv/pv.h"
@@ -37,16 +38,6 @@ static int answer(struct mezz_vcpu *v, bool is64, long ret)
 	return MEZZ_RESUME;
 }
 
-/* The flag that tells in kvm_run whose registers have 64 bits is named twice. */
-static void put_long_mode(struct kvm_run *run, bool is64)
-{
-#ifdef KVM_EXIT_HYPERCALL_LONG_MODE
-	run->hypercall.flags = is64 ? KVM_EXIT_HYPERCALL_LONG_MODE : 0;
-#else
-	run->hypercall.longmode = is64;
-#endif
-}
-
 /*
  * Which memory a migration may read: the guest's affair and user space's, who also has
  * MSR_KVM_MIGRATION_CONTROL, by a filter.
@@ -66,7 +57,7 @@ static int map_gpa_range(struct mezz_vcpu *v, bool is64, u64 gpa, u64 pages, u64
 	run->hypercall.args[0] = gpa;
 	run->hypercall.args[1] = pages;
 	run->hypercall.args[2] = attributes;
-	put_long_mode(run, is64);
+	mezz_put_longmode(run, is64);
 	return MEZZ_USER;
 }
 
