@@ -280,7 +280,7 @@ struct mezz_engine {
 	const u32 *direct_msrs;
 	/* MSRs of this vendor to list in KVM_GET_MSR_INDEX_LIST; 0 ends. */
 	const u32 *msrs;
-	/* Three-byte hypercall instruction that guests find in place. */
+	/* This CPU's hypercall instruction. The vendors' differ in the last byte alone. */
 	u8 hypercall[3];
 };
 
