@@ -196,15 +196,12 @@ void svm_set_nmi_mask(struct mezz_vcpu *v, bool masked)
 	svm->nmi_masked = masked;
 	svm->iret_pending = false;
 	svm->post &= ~SVM_POST_IRET;
-	if (masked)
-		svm_set_intercept(svm, SVM_I_IRET);
-	else
-		svm_clear_intercept(svm, SVM_I_IRET);
+	svm_put_intercept(svm, SVM_I_IRET, masked);
 }
 
 void svm_iret_seen(struct svm_vcpu *svm)
 {
-	svm_clear_intercept(svm, SVM_I_IRET);
+	svm_put_intercept(svm, SVM_I_IRET, false);
 	svm->iret_pending = true;
 	svm->iret_rip = svm->v.r[MEZZ_RIP];
 	svm->post |= SVM_POST_IRET;

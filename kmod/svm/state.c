@@ -71,22 +71,14 @@ static void flush_cr(struct svm_vcpu *svm, u32 dirty)
 			svm->cr0_cdnw = r[MEZZ_CR0] & CR0_CDNW;
 		s->cr0 = r[MEZZ_CR0] & ~svm->cr0_cdnw;
 		/* Hardware does not select a write that clears what it has not. */
-		if (svm->cr0_cdnw) {
-			svm_set_intercept(svm, SVM_I_CR_READ + 0);
-			svm_set_intercept(svm, SVM_I_CR_WRITE + 0);
-		} else {
-			svm_clear_intercept(svm, SVM_I_CR_READ + 0);
-			svm_clear_intercept(svm, SVM_I_CR_WRITE + 0);
-		}
+		svm_put_intercept(svm, SVM_I_CR_READ + 0, svm->cr0_cdnw);
+		svm_put_intercept(svm, SVM_I_CR_WRITE + 0, svm->cr0_cdnw);
 	}
 	if (dirty & BIT(MEZZ_CR3))
 		s->cr3 = r[MEZZ_CR3];
 	if (dirty & BIT(MEZZ_CR4)) {
 		s->cr4 = r[MEZZ_CR4] | (__read_cr4() & X86_CR4_MCE);
-		if (s->cr4 != r[MEZZ_CR4])
-			svm_set_intercept(svm, SVM_I_CR_READ + 4);
-		else
-			svm_clear_intercept(svm, SVM_I_CR_READ + 4);
+		svm_put_intercept(svm, SVM_I_CR_READ + 4, s->cr4 != r[MEZZ_CR4]);
 	}
 	if (dirty & BIT(MEZZ_EFER))
 		s->efer = r[MEZZ_EFER] | EFER_SVME;

@@ -328,15 +328,11 @@ static inline void svm_unclean(struct svm_vcpu *svm, u32 what)
 	svm->vmcb->c.clean &= ~what;
 }
 
-static inline void svm_set_intercept(struct svm_vcpu *svm, unsigned int bit)
+static inline void svm_put_intercept(struct svm_vcpu *svm, unsigned int bit, bool on)
 {
-	svm->vmcb->c.intercept[bit / 32] |= 1u << bit % 32;
-	svm_unclean(svm, SVM_CLEAN_INTERCEPTS);
-}
+	u32 *word = &svm->vmcb->c.intercept[bit / 32], mask = 1u << bit % 32;
 
-static inline void svm_clear_intercept(struct svm_vcpu *svm, unsigned int bit)
-{
-	svm->vmcb->c.intercept[bit / 32] &= ~(1u << bit % 32);
+	*word = on ? *word | mask : *word & ~mask;
 	svm_unclean(svm, SVM_CLEAN_INTERCEPTS);
 }
 

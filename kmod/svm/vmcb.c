@@ -155,10 +155,7 @@ void svm_update_cr8(struct mezz_vcpu *v, unsigned int tpr, int irr)
 	if (svm->cr8_write == write)
 		return;
 	svm->cr8_write = write;
-	if (write)
-		svm_set_intercept(svm, SVM_I_CR_WRITE + 8);
-	else
-		svm_clear_intercept(svm, SVM_I_CR_WRITE + 8);
+	svm_put_intercept(svm, SVM_I_CR_WRITE + 8, write);
 }
 
 void svm_update_tsc(struct mezz_vcpu *v)
