@@ -646,12 +646,11 @@ TEST(migration_control)
 		.ranges = { { KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_MIGRATION_CONTROL,
 			      &none } },
 	};
-	struct kvm_enable_cap bad = { .cap = KVM_CAP_EXIT_HYPERCALL,
-				      .args = { 1u << HC_MAP_GPA_RANGE | 1u << HC_SEND_IPI } };
+	const uint64_t bad = 1u << HC_MAP_GPA_RANGE | 1u << HC_SEND_IPI;
 	struct vcpu *v = add(vm_new(VM_IRQCHIP), 0, exiting_guest, 0);
 
 	CHECK_EQ(dev_cap(KVM_CAP_EXIT_HYPERCALL), 1u << HC_MAP_GPA_RANGE);
-	CHECK_ERR(ioctl(v->vm->fd, KVM_ENABLE_CAP, &bad), EINVAL);
+	CHECK_ERR(vm_try_cap(v->vm, KVM_CAP_EXIT_HYPERCALL, bad), EINVAL);
 	CHECK_EQ(vcpu_run_sync(v), 1);
 	vm_enable_cap(v->vm, KVM_CAP_EXIT_HYPERCALL, 1u << HC_MAP_GPA_RANGE);
 	vm_enable_cap(v->vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER);

@@ -18,13 +18,6 @@ static void disable(struct vm *vm, uint64_t quirks)
 	vm_enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, quirks);
 }
 
-static int try_disable(struct vm *vm, uint32_t cap, uint64_t quirks)
-{
-	struct kvm_enable_cap c = { .cap = cap, .args = { quirks } };
-
-	return ioctl(vm->fd, KVM_ENABLE_CAP, &c);
-}
-
 /* --- LINT0 after a reset --- */
 
 static uint32_t lint0(struct vcpu *v)
@@ -57,8 +50,8 @@ TEST(old_capability)
 	for (unsigned int off = 0; off < 2; off++) {
 		struct vm *vm = vm_new(VM_IRQCHIP);
 
-		CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS, off ? 0 : some));
-		CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS, off ? some : 0));
+		CHECK_OK(vm_try_cap(vm, KVM_CAP_DISABLE_QUIRKS, off ? 0 : some));
+		CHECK_OK(vm_try_cap(vm, KVM_CAP_DISABLE_QUIRKS, off ? some : 0));
 		CHECK_EQ(lint0(vcpu_new(vm, 0)), off ? 0x10000 : 0x700);
 		vm_free(vm);
 	}
@@ -70,10 +63,10 @@ TEST(capability)
 
 	CHECK_EQ(dev_cap(KVM_CAP_DISABLE_QUIRKS), 1);
 	CHECK_EQ(dev_cap(KVM_CAP_DISABLE_QUIRKS2) & QUIRKS, QUIRKS);
-	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, QUIRKS));
-	CHECK_OK(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 0));
-	CHECK_ERR(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 31), EINVAL);
-	CHECK_ERR(try_disable(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 32), EINVAL);
+	CHECK_OK(vm_try_cap(vm, KVM_CAP_DISABLE_QUIRKS2, QUIRKS));
+	CHECK_OK(vm_try_cap(vm, KVM_CAP_DISABLE_QUIRKS2, 0));
+	CHECK_ERR(vm_try_cap(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 31), EINVAL);
+	CHECK_ERR(vm_try_cap(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 32), EINVAL);
 }
 
 /* --- CR0.CD and NW --- */
@@ -383,18 +376,6 @@ static uint64_t call(uint64_t code)
 	return result;
 }
 
-/* At CPL 3 */
-static uint64_t user_call(uint64_t code)
-{
-	uint64_t rax = UNKNOWN_CALL;
-
-	asm volatile("lea 9f(%%rip), %%rdx; jmp *%1; 9:"
-		     : "+a"(rax)
-		     : "r"(code), "b"(1), "c"(2), "S"(4)
-		     : "rdx", "memory");
-	return rax;
-}
-
 static void rewritten_guest(uint64_t code)
 {
 	G_CHECK_EQ(G_READ(uint8_t, code + 2), foreign);
@@ -455,7 +436,7 @@ static void not_writable_guest(uint64_t code)
 		G_CHECK_EQ(try_call(code, &result), NO_FAULT);
 		G_CHECK_EQ(result, ENOSYS_CALL);
 	}
-	G_CHECK_EQ(g_user(user_call, code), EPERM_CALL);
+	G_CHECK_EQ(g_user(call, code), EPERM_CALL);
 	G_CHECK_EQ(G_READ(uint8_t, code + 2), foreign);
 }
 

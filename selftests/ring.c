@@ -15,9 +15,7 @@ static uint64_t ring_bytes;
 
 static int enable(struct vm *vm, uint64_t bytes)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_DIRTY_LOG_RING, .args = { bytes } };
-
-	return ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+	return vm_try_cap(vm, KVM_CAP_DIRTY_LOG_RING, bytes);
 }
 
 /* The smallest ring: where the CPU logs writes, KVM keeps 512 more entries in reserve. */

@@ -323,15 +323,13 @@ TEST(lapic_state)
 
 TEST(capability)
 {
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_X2APIC_API, .args = { 4 } };
 	struct vm *vm = vm_new(VM_IRQCHIP);
 
 	CHECK_EQ(dev_cap(KVM_CAP_X2APIC_API), 3);
 	CHECK(dev_cap(KVM_CAP_MAX_VCPU_ID) >= 4096, "vCPU IDs up to %d only",
 	      dev_cap(KVM_CAP_MAX_VCPU_ID));
-	CHECK_ERR(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
-	cap.args[0] = 1ull << 32;
-	CHECK_ERR(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+	CHECK_ERR(vm_try_cap(vm, KVM_CAP_X2APIC_API, 4), EINVAL);
+	CHECK_ERR(vm_try_cap(vm, KVM_CAP_X2APIC_API, 1ull << 32), EINVAL);
 	enable_cap(vm, 0);
 	enable_cap(vm, 3);
 	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_VCPU, dev_cap(KVM_CAP_MAX_VCPU_ID)), EINVAL);

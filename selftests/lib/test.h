@@ -178,7 +178,8 @@ static inline void *vm_ptr(struct vm *vm, uint64_t gpa)
 #define PT_NX	 (1ull << 63)
 uint64_t *vm_map(struct vm *vm, uint64_t gva, uint64_t gpa, uint64_t flags);
 
-/* KVM_ENABLE_CAP on the VM, with one argument. */
+/* KVM_ENABLE_CAP on the VM, with one argument. Returns what ioctl returns. */
+int vm_try_cap(struct vm *vm, uint32_t cap, uint64_t arg);
 void vm_enable_cap(struct vm *vm, uint32_t cap, uint64_t arg);
 
 /* Anonymous memory of the test, page aligned. */

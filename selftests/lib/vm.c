@@ -131,11 +131,16 @@ struct vm *vm_new(int flags)
 	return vm;
 }
 
-void vm_enable_cap(struct vm *vm, uint32_t cap, uint64_t arg)
+int vm_try_cap(struct vm *vm, uint32_t cap, uint64_t arg)
 {
 	struct kvm_enable_cap enable = { .cap = cap, .args = { arg } };
 
-	vm_ioctl(vm, KVM_ENABLE_CAP, &enable);
+	return ioctl(vm->fd, KVM_ENABLE_CAP, &enable);
+}
+
+void vm_enable_cap(struct vm *vm, uint32_t cap, uint64_t arg)
+{
+	CHECK_OK(vm_try_cap(vm, cap, arg));
 }
 
 void vm_free(struct vm *vm)
