@@ -315,15 +315,10 @@ static void set_in_data(struct mezz_vcpu *v, unsigned int size, u32 data)
 /* A POST code's second port; there are clients that want RIP behind such an OUT. */
 #define PORT_RIP_BEHIND	0x7e
 
-static void skip_to(struct mezz_vcpu *v, u64 next_rip)
-{
-	mezz_skip(v, next_rip - v->complete_rip);
-}
-
 static int complete_out(struct mezz_vcpu *v)
 {
 	if (mezz_same_rip(v))
-		skip_to(v, v->complete_next_rip);
+		mezz_skip(v, v->complete_len);
 	return MEZZ_RESUME;
 }
 
@@ -334,7 +329,7 @@ static int complete_in(struct mezz_vcpu *v)
 
 		memcpy(&data, v->pio_data, v->complete_size);
 		set_in_data(v, v->complete_size, data);
-		skip_to(v, v->complete_next_rip);
+		mezz_skip(v, v->complete_len);
 	}
 	return MEZZ_RESUME;
 }
@@ -343,33 +338,33 @@ int mezz_exit_io(struct mezz_vcpu *v, u16 port, unsigned int size, bool in,
 		 bool string, u64 next_rip)
 {
 	struct kvm_run *run = v->run;
+	unsigned int len;
 	u32 data = 0;
 
 	if (string || !next_rip)
 		return mezz_emulate(v, MEZZ_NO_GPA, false);
 
-	v->complete_rip = mezz_get(v, MEZZ_RIP);
+	len = next_rip - mezz_get(v, MEZZ_RIP);
 	if (in) {
 		if (mezz_pio_read(v, port, size, &data)) {
 			set_in_data(v, size, data);
-			skip_to(v, next_rip);
+			mezz_skip(v, len);
 			return MEZZ_RESUME;
 		}
-		v->complete = complete_in;
+		mezz_ask(v, complete_in, len);
 	} else {
 		data = v->r[MEZZ_RAX] & size_mask(size);
 		if (mezz_pio_write(v, port, size, &data)) {
-			skip_to(v, next_rip);
+			mezz_skip(v, len);
 			return MEZZ_RESUME;
 		}
 		memcpy(v->pio_data, &data, size);
 		if (unlikely(port == PORT_RIP_BEHIND) &&
 		    mezz_quirk(v->vm, KVM_X86_QUIRK_OUT_7E_INC_RIP))
-			skip_to(v, next_rip);
+			mezz_skip(v, len);
 		else
-			v->complete = complete_out;
+			mezz_ask(v, complete_out, len);
 	}
-	v->complete_next_rip = next_rip;
 	v->complete_size = size;
 	run->exit_reason = KVM_EXIT_IO;
 	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
@@ -386,7 +381,7 @@ static int complete_hypercall(struct mezz_vcpu *v)
 {
 	if (mezz_same_rip(v)) {
 		mezz_pv_hypercall_answered(v);
-		skip_to(v, v->complete_next_rip);
+		mezz_skip(v, v->complete_len);
 	}
 	return MEZZ_RESUME;
 }

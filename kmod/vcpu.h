@@ -200,8 +200,8 @@ struct mezz_vcpu {
 	 */
 	int (*complete)(struct mezz_vcpu *v);
 	u64 complete_rip;		/* RIP at that exit: see mezz_same_rip() */
-	u64 complete_next_rip;
-	unsigned int complete_size;	/* bytes; kvm_run is not to be trusted */
+	unsigned int complete_len;	/* bytes of the instruction */
+	unsigned int complete_size;	/* bytes of data; kvm_run is not to be trusted */
 	struct mezz_ring ring;
 	struct page *run_page;
 	void *pio_data;			/* second page of the vCPU mapping */
@@ -290,14 +290,14 @@ void mezz_skip(struct mezz_vcpu *v, unsigned int len);
  * mezz_ask() - user space answers the instruction that caused the exit
  * @v: the vCPU, its mutex held; kvm_run is filled in
  * @complete: called at the next KVM_RUN, may sleep, returns enum mezz_next or an errno
- * @len: the instruction's length in bytes, for v->complete_next_rip
+ * @len: the instruction's length in bytes: v->complete_len
  */
 static inline void mezz_ask(struct mezz_vcpu *v, int (*complete)(struct mezz_vcpu *v),
 			    unsigned int len)
 {
 	v->complete = complete;
 	v->complete_rip = mezz_get(v, MEZZ_RIP);
-	v->complete_next_rip = v->complete_rip + len;
+	v->complete_len = len;
 }
 
 /* User space may have moved RIP (a reset, a debugger): then there is nothing to skip. */

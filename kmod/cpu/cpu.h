@@ -40,8 +40,7 @@ const struct kvm_cpuid_entry2 *mezz_cpuid_find(struct mezz_vcpu *v, u32 fn, u32 
 void mezz_cpuid_refresh(struct mezz_vcpu *v);
 /*
  * [S] Does the guest have this feature? @f is X86_FEATURE_* of asm/cpufeatures.h;
- * backed by a bitmap computed at KVM_SET_CPUID2; of what follows other registers only
- * MWAIT is current.
+ * backed by a bitmap computed at KVM_SET_CPUID2.
  */
 bool mezz_guest_has(struct mezz_vcpu *v, unsigned int f);
 /* [S] Does the guest have MONITOR and MWAIT, or is it not to notice that it has not? */

@@ -134,8 +134,11 @@ unsigned int mezz_guest_maxphyaddr(struct mezz_vcpu *v)
 
 bool mezz_mwait_defined(struct mezz_vcpu *v)
 {
+	/* mezz_guest_has() does not follow MISC_ENABLE; the entry does. */
+	const struct kvm_cpuid_entry2 *leaf1 = v->cpu_state->leaf1;
+
 	return mezz_quirk(v->vm, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) ||
-	       mezz_guest_has(v, X86_FEATURE_MWAIT);
+	       (leaf1 && (leaf1->ecx & F(MWAIT)));
 }
 
 /* --- bits that change at run time --- */
@@ -167,8 +170,6 @@ void mezz_cpuid_refresh(struct mezz_vcpu *v)
 	struct mezz_cpu_state *st = v->cpu_state;
 
 	refresh(v, st->leaf1, st->leaf_d0, st->leaf_d1);
-	if (st->leaf1)
-		put_bit(&st->feat[CPUID_1_ECX], F(MWAIT), st->leaf1->ecx & F(MWAIT));
 }
 
 /* --- setting --- */

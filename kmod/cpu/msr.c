@@ -255,6 +255,8 @@ static int set_misc_enable(struct mezz_vcpu *v, u64 data, bool host)
 {
 	struct mezz_cpu_state *st = v->cpu_state;
 	u64 changed = st->misc_enable ^ data;
+	bool cpuid = (changed & MSR_IA32_MISC_ENABLE_MWAIT) &&
+		     !mezz_quirk(v->vm, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT);
 
 	if (!host) {
 		/* SDM 4, "Architectural MSRs": no PMU is a fact, not a choice. */
@@ -264,15 +266,11 @@ static int set_misc_enable(struct mezz_vcpu *v, u64 data, bool host)
 		data |= st->misc_enable & MSR_IA32_MISC_ENABLE_EMON;
 	}
 	/* Bit 18 turns MONITOR and MWAIT on, and is not there without SSE3. */
-	if (!(changed & MSR_IA32_MISC_ENABLE_MWAIT) ||
-	    mezz_quirk(v->vm, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)) {
-		st->misc_enable = data;
-		return DONE;
-	}
-	if (!mezz_guest_has(v, X86_FEATURE_XMM3))
+	if (cpuid && !mezz_guest_has(v, X86_FEATURE_XMM3))
 		return FAULT;
 	st->misc_enable = data;
-	mezz_cpuid_refresh(v);
+	if (cpuid)
+		mezz_cpuid_refresh(v);
 	return DONE;
 }
 

@@ -185,7 +185,7 @@ static int complete_msr(struct mezz_vcpu *v)
 		mezz_set_gpr(v, MEZZ_RAX, (u32)data);
 		mezz_set_gpr(v, MEZZ_RDX, data >> 32);
 	}
-	mezz_skip(v, v->complete_next_rip - v->complete_rip);
+	mezz_skip(v, v->complete_len);
 	return MEZZ_RESUME;
 }
 
