@@ -10,7 +10,10 @@
  * Locking: mmu.lock read: install entries and permissions (cmpxchg), hang in
  * tables; mmu.lock write: clear or weaken entries, take tables out. The notifier
  * takes it for writing, a fault for reading with IRQs off, and never across
- * mezz_flush_all(): that waits for CPUs which may wait for the lock.
+ * mezz_flush_all(): that waits for CPUs which may wait for the lock. So between
+ * an entry's end and the flush somebody else may find it absent while TLBs still
+ * hold it. Whoever looks for entries to drop or weaken while such a flush is
+ * outstanding (unflushed) therefore flushes, too, whether it finds one or not.
  *
  * Faults against invalidations: a fault reads the host's page table and
  * installs its entry under one mmu.lock read section, with no invalidation of
@@ -31,6 +34,7 @@
 #ifndef MEZZ_MMU_H
 #define MEZZ_MMU_H
 
+#include <linux/atomic.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -110,8 +114,10 @@ struct mezz_pt_format {
  * @inval_seq: invalidations that have ended; with @lock, read without it as a hint
  * @inval_wait: a fault that met an invalidation sleeps here for the next end of
  *	one: whoever invalidates may need the CPU that the fault would spin on
+ * @unflushed: how many have taken entries, or bits of them, out and not flushed yet;
+ *	increased with @lock held for writing
  * @leaving: a slot that is in vm->slots no more but whose entries may still
- *	exist, so the notifier has to look at it too; with @lock
+ *	exist, or be in TLBs, so the notifier has to look at it too; with @lock
  * @nr_pages: what KVM_SET_NR_MMU_PAGES said; limits nothing
  * @manual_protect: KVM_DIRTY_LOG_* bits of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
  *	written with vm->slots_lock
@@ -125,6 +131,7 @@ struct mezz_mmu {
 	unsigned long inval_start, inval_end;
 	unsigned long inval_seq;
 	wait_queue_head_t inval_wait;
+	atomic_t unflushed;
 	struct mezz_slot *leaving;
 	unsigned long nr_pages;
 	u64 manual_protect;

@@ -5,7 +5,7 @@
  *
  * The array is replaced as a whole. To take a slot away: publish an array
  * without it, wait until nobody uses the old one (mezz_synchronize), zap its
- * entries, flush. From the publication to the zap the notifier finds it as
+ * entries, flush. From the publication to the flush the notifier finds it as
  * mmu.leaving: otherwise a page that the host frees meanwhile would stay
  * mapped in the guest. A fault that still used the old array has installed its
  * entry before the zap.
@@ -13,6 +13,7 @@
  * A move takes the slot away and puts it back at its new place; in between,
  * the guest finds no memory in either.
  */
+#include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
@@ -136,9 +137,11 @@ static void zap_slot(struct mezz_vm *vm, const struct mezz_slot *slot)
 
 	write_lock(&vm->mmu.lock);
 	mezz_pt_zap(vm, slot->gfn, slot->gfn + slot->npages, &zap);
-	vm->mmu.leaving = NULL;
 	write_unlock(&vm->mmu.lock);
 	mezz_zap_done(vm, &zap);
+	write_lock(&vm->mmu.lock);
+	vm->mmu.leaving = NULL;
+	write_unlock(&vm->mmu.lock);
 }
 
 /* --- the four changes: 0 or -ENOMEM --- */
@@ -176,6 +179,9 @@ static int move_slot(struct mezz_vm *vm, struct mezz_slot *old, struct mezz_slot
 		return -ENOMEM;
 	}
 	publish(vm, without, old);
+	/* What the CPUs logged last had no slot any more (mezz_log_write): it may be any page. */
+	if (slot->dirty && mezz_cpu_logs(vm))
+		bitmap_set(slot->dirty, 0, slot->npages);
 	zap_slot(vm, old);
 	publish(vm, with, NULL);
 	return 0;

@@ -173,11 +173,28 @@ enum mezz_map mezz_pt_map(struct mezz_vm *vm, u64 gfn, unsigned int level, u64 p
 
 /* --- writing side: drop, weaken --- */
 
+/* From here to the end of mezz_zap_done() others have to flush, too. */
+static void must_flush(struct mezz_vm *vm, struct mezz_zap *zap)
+{
+	if (zap->flush)
+		return;
+	zap->flush = true;
+	atomic_inc(&vm->mmu.unflushed);
+}
+
+/* What another has taken out is absent, but TLBs may still hold it. */
+static void join(struct mezz_vm *vm, struct mezz_zap *zap)
+{
+	/* Pairs with the release in mezz_zap_done(). */
+	if (unlikely(atomic_read_acquire(&vm->mmu.unflushed)))
+		must_flush(vm, zap);
+}
+
 static void clear_leaf(struct mezz_vm *vm, u64 *ep, unsigned int level, struct mezz_zap *zap)
 {
 	WRITE_ONCE(*ep, 0);
 	count_leaf(vm, level, -1);
-	zap->flush = true;
+	must_flush(vm, zap);
 }
 
 /* @base: frame that the first entry of @table translates */
@@ -202,7 +219,7 @@ static void zap_table(struct mezz_vm *vm, u64 *table, unsigned int level, u64 ba
 			WRITE_ONCE(table[i], 0);
 			set_page_private(page, level - 1);
 			list_add(&page->lru, &zap->tables);
-			zap->flush = true;
+			must_flush(vm, zap);
 		} else {
 			zap_table(vm, child(pt, e), level - 1, gfn, first, end, zap);
 		}
@@ -211,6 +228,7 @@ static void zap_table(struct mezz_vm *vm, u64 *table, unsigned int level, u64 ba
 
 void mezz_pt_zap(struct mezz_vm *vm, u64 first, u64 end, struct mezz_zap *zap)
 {
+	join(vm, zap);
 	zap_table(vm, vm->mmu.root, mezz_host.pt_levels, 0, first, end, zap);
 }
 
@@ -221,6 +239,8 @@ void mezz_zap_done(struct mezz_vm *vm, struct mezz_zap *zap)
 	if (!zap->flush)
 		return;
 	mezz_flush_all(vm);
+	/* Who reads 0 knows that nothing of this is in a TLB. */
+	atomic_fetch_sub_release(1, &vm->mmu.unflushed);
 	zap->flush = false;
 	list_for_each_entry_safe(page, next, &zap->tables, lru) {
 		unsigned int level = page_private(page);
@@ -262,7 +282,7 @@ static void weaken(struct mezz_vm *vm, u64 *ep, unsigned int level, u64 bits,
 	} else if (e & bits) {
 		/* Against the MMU's accessed and dirty bits. */
 		atomic64_andnot(bits, (atomic64_t *)ep);
-		zap->flush = true;
+		must_flush(vm, zap);
 	}
 }
 
@@ -270,6 +290,7 @@ void mezz_pt_weaken(struct mezz_vm *vm, u64 first, u64 end, u64 bits, struct mez
 {
 	unsigned int level;
 
+	join(vm, zap);
 	while (first < end) {
 		u64 *ep = lookup(vm, first, &level);
 
@@ -284,6 +305,7 @@ void mezz_pt_weaken_mask(struct mezz_vm *vm, u64 gfn, unsigned long mask, u64 bi
 	unsigned int level = 0;
 	u64 *ep = NULL, end = 0;
 
+	join(vm, zap);
 	for (; mask; mask &= mask - 1) {
 		u64 at = gfn + __ffs(mask);
 

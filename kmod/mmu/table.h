@@ -20,7 +20,7 @@
 /**
  * struct mezz_zap - what was taken out of the tables
  * @tables: table pages without a parent, to be freed after the flush
- * @flush: something that TLBs may hold was dropped or weakened
+ * @flush: something that TLBs may hold was dropped or weakened; counted in mmu.unflushed
  */
 struct mezz_zap {
 	struct list_head tables;
@@ -75,7 +75,7 @@ void mezz_zap_done(struct mezz_vm *vm, struct mezz_zap *zap);
  * @first: first frame
  * @end: last frame + 1
  * @bits: without which the next write is noticed; large translations become absent
- * @zap: ->flush is set when there were any
+ * @zap: collects; mezz_zap_done() must follow
  */
 void mezz_pt_weaken(struct mezz_vm *vm, u64 first, u64 end, u64 bits, struct mezz_zap *zap);
 /* The same for the frames @gfn + n, for each bit n of @mask. */
