@@ -87,15 +87,20 @@ struct page *mezz_ring_page(struct mezz_vcpu *v, unsigned long offset)
 
 long mezz_ring_enable(struct mezz_vm *vm, u64 size)
 {
+	long r = -EINVAL;
+
 	if (!is_power_of_2(size) || size < PAGE_SIZE)
 		return -EINVAL;
 	if (size > MAX_ENTRIES * sizeof(struct kvm_dirty_gfn))
 		return -E2BIG;
+	mutex_lock(&vm->slots_lock);
 	/* Slots that log already have no entries to go with their bits. */
-	if (vm->ring_size || vm->nr_vcpus)
-		return -EINVAL;
-	vm->ring_size = size;
-	return 0;
+	if (!vm->ring_size && !vm->nr_vcpus && !vm->mmu.logging) {
+		vm->ring_size = size;
+		r = 0;
+	}
+	mutex_unlock(&vm->slots_lock);
+	return r;
 }
 
 long mezz_ring_cap(void)
