@@ -4,6 +4,7 @@
  * Running it is run.c; its state ioctls are cpu/ and irq/.
  */
 #include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -308,6 +309,7 @@ static bool id_taken(struct mezz_vm *vm, int id)
 /* vm->lock held. Publish, and give user space its descriptor. */
 static int publish(struct mezz_vm *vm, struct mezz_vcpu *v)
 {
+	struct file *file;
 	char name[16 + 12];
 	int fd;
 
@@ -315,19 +317,26 @@ static int publish(struct mezz_vm *vm, struct mezz_vcpu *v)
 		return -EINVAL;
 	if (id_taken(vm, v->id))
 		return -EEXIST;
-	v->idx = vm->nr_vcpus;
-	vm->vcpus[v->idx] = v;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return fd;
 	mezz_vm_get(vm);
 	snprintf(name, sizeof(name), "mezz-vcpu:%d", v->id);
-	fd = anon_inode_getfd(name, &vcpu_fops, v, O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
+	file = anon_inode_getfile(name, &vcpu_fops, v, O_RDWR);
+	if (IS_ERR(file)) {
 		mezz_vm_put(vm);
-		vm->vcpus[v->idx] = NULL;
-		return fd;
+		put_unused_fd(fd);
+		return PTR_ERR(file);
 	}
-	/* From here on mezz_for_each_vcpu() finds it. */
+	v->idx = vm->nr_vcpus;
+	vm->vcpus[v->idx] = v;
+	/*
+	 * From here on mezz_for_each_vcpu() finds it. Before user space can run it: a flush
+	 * that overlooked a vCPU would leave it what the host has taken away.
+	 */
 	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
 	mezz_lapic_published(v);
+	fd_install(fd, file);
 	return fd;
 }
 
