@@ -25,15 +25,15 @@ static long get_mp_state(struct mezz_vcpu *v, struct kvm_mp_state __user *argp)
 	struct kvm_mp_state mp;
 	int idx;
 
-	if (v->lapic) {
-		idx = mezz_read_lock(v->vm);
+	/* Both may look into guest memory (PV EOI). */
+	idx = mezz_read_lock(v->vm);
+	if (v->lapic)
 		mezz_lapic_accept_events(v);
-		mezz_read_unlock(v->vm, idx);
-	}
 	mp = v->mp;
 	/* What would wake it is not part of what is saved with this state (PV kick). */
 	if (mp.mp_state == KVM_MP_STATE_HALTED && mezz_has_wake_event(v))
 		mp.mp_state = KVM_MP_STATE_RUNNABLE;
+	mezz_read_unlock(v->vm, idx);
 	return copy_to_user(argp, &mp, sizeof(mp)) ? -EFAULT : 0;
 }
 
