@@ -128,10 +128,13 @@ static void deliver_payload(struct mezz_vcpu *v)
 		mezz_set(v, MEZZ_CR2, v->ev.exc.payload);
 		break;
 	case DB_VECTOR:
-		/* B0-B3 are replaced, BD BS BT accumulate, RTM is active low. */
+		/*
+		 * B0-B3 are replaced, BD BS BT accumulate, RTM is active low. User space's
+		 * payload may have more, with which loading DR6 would fault.
+		 */
 		dr6 = mezz_get(v, MEZZ_DR6) & ~0xfull;
 		mezz_set(v, MEZZ_DR6, dr6 | DR6_ACTIVE_LOW_BITS |
-			 (v->ev.exc.payload & ~DR6_ACTIVE_LOW_BITS));
+			 ((u32)v->ev.exc.payload & ~DR6_ACTIVE_LOW_BITS));
 		mezz_set(v, MEZZ_DR7, mezz_get(v, MEZZ_DR7) & ~DR7_GD);
 		break;
 	}
@@ -195,16 +198,22 @@ static void collect_nmis(struct mezz_vcpu *v)
 	v->ev.nmi_pending = min(v->ev.nmi_pending, limit);
 }
 
+/* User space's controller has one for it, and the local APIC lets it pass. */
+static bool ext_irq_waits(struct mezz_vcpu *v)
+{
+	return v->ext_irq >= 0 && mezz_lapic_takes_pic(v);
+}
+
 static bool irq_waits(struct mezz_vcpu *v)
 {
-	return v->ext_irq >= 0 || (v->lapic && mezz_irq_pending(v) >= 0);
+	return ext_irq_waits(v) || (v->lapic && mezz_irq_pending(v) >= 0);
 }
 
 static bool inject_irq(struct mezz_vcpu *v)
 {
 	int vector;
 
-	if (v->ext_irq >= 0) {
+	if (ext_irq_waits(v)) {
 		vector = v->ext_irq;
 		v->ext_irq = -1;
 	} else {
@@ -279,7 +288,7 @@ static void inject_external(struct mezz_vcpu *v, bool busy)
 	}
 }
 
-int mezz_inject_events(struct mezz_vcpu *v)
+void mezz_inject_events(struct mezz_vcpu *v)
 {
 	bool busy = reinject(v) || inject_exception(v);
 	bool hw = v->vapic && mezz_lapic_load(v);
@@ -292,7 +301,6 @@ int mezz_inject_events(struct mezz_vcpu *v)
 	/* After the windows, on which the engine's answer may depend. */
 	if (v->lapic && !hw)
 		mezz_engine->update_cr8(v, mezz_lapic_get_cr8(v), mezz_lapic_masked_irr(v));
-	return MEZZ_RESUME;
 }
 
 bool mezz_has_wake_event(struct mezz_vcpu *v)

@@ -18,6 +18,7 @@
 #include "engine.h"
 #include "host/host.h"
 #include "host/work.h"
+#include "irq/irq.h"
 #include "ops.h"
 #include "pv/pv.h"
 #include "vm.h"
@@ -158,6 +159,9 @@ static int __init mezz_init(void)
 	r = mezz_pv_setup();
 	if (r)
 		goto no_pv;
+	r = mezz_irq_setup();
+	if (r)
+		goto no_irq;
 	r = register_devices();
 	if (r)
 		goto no_devices;
@@ -166,6 +170,8 @@ static int __init mezz_init(void)
 	return 0;
 
 no_devices:
+	mezz_irq_teardown();
+no_irq:
 	mezz_pv_teardown();
 no_pv:
 	mezz_cpu_teardown();
@@ -183,6 +189,7 @@ static void __exit mezz_cleanup(void)
 	if (have_dev_kvm)
 		misc_deregister(&kvm_dev);
 	misc_deregister(&mezz_dev);
+	mezz_irq_teardown();
 	mezz_pv_teardown();
 	mezz_cpu_teardown();
 	mezz_cpus_exit();

@@ -81,8 +81,12 @@ static int section_requests(struct mezz_vcpu *v)
 		mezz_engine->flush_tlb(v);
 		v->stat[MEZZ_STAT_tlb_flushes]++;
 	}
-	if (test_and_clear_bit(MEZZ_REQ_EVENT, &v->requests))
-		return mezz_inject_events(v);
+	if (test_and_clear_bit(MEZZ_REQ_EVENT, &v->requests)) {
+		mezz_inject_events(v);
+		/* Asked for by this thread meanwhile, so that no IPI follows (PV EOI). */
+		if (READ_ONCE(v->requests) & MEZZ_REQ_SLOW_MASK)
+			return SECTION_OVER;
+	}
 	return MEZZ_RESUME;
 }
 
@@ -142,10 +146,15 @@ static int run_section(struct mezz_vcpu *v)
 	return r;
 }
 
-/* Is there a reason not to sleep in HLT or while waiting for SIPI? */
+/* Is there a reason not to sleep in HLT or while waiting for INIT or SIPI? */
 static bool must_wake(struct mezz_vcpu *v)
 {
-	if (READ_ONCE(v->requests) & MEZZ_REQ_SLOW_MASK)
+	unsigned long asked = READ_ONCE(v->requests) & MEZZ_REQ_SLOW_MASK;
+
+	/* What else is asked for has to wait until it runs, for the first time. */
+	if (v->mp.mp_state == KVM_MP_STATE_UNINITIALIZED)
+		asked &= BIT(MEZZ_REQ_DEAD);
+	if (asked)
 		return true;
 	if (mezz_lapic_init_sipi_pending(v))
 		return true;
@@ -236,7 +245,7 @@ static int slow_requests(struct mezz_vcpu *v)
 static bool takes_irq(struct mezz_vcpu *v)
 {
 	return v->ext_irq < 0 && !v->ev.irq.injected && !v->ev.exc.injected &&
-	       !v->ev.exc.pending && mezz_engine->irq_allowed(v);
+	       !v->ev.exc.pending && mezz_lapic_takes_pic(v) && mezz_engine->irq_allowed(v);
 }
 
 /* User space asked to know when the guest can take an interrupt. */
@@ -275,7 +284,9 @@ static int await_page(struct mezz_vcpu *v, int *idx)
 		return SECTION_OVER;
 	}
 	v->mp.mp_state = KVM_MP_STATE_HALTED;
+	v->awaits_page = true;
 	r = doze(v, idx);
+	v->awaits_page = false;
 	v->mp.mp_state = KVM_MP_STATE_RUNNABLE;
 	return r;
 }

@@ -18,6 +18,7 @@
 #include <linux/mutex.h>
 #include <linux/rcuwait.h>
 #include <linux/kvm.h>
+#include <asm/tsc.h>
 #include "engine.h"
 #include "stats.h"
 #include "vm.h"
@@ -178,6 +179,7 @@ struct mezz_vcpu {
 	u64 guest_debug_dr[8];		/* DR0-3, 7 of KVM_SET_GUEST_DEBUG */
 	u64 singlestep_rip;
 	bool debug_step;		/* an emulated step is to be reported */
+	bool awaits_page;		/* "halted" for a page that is being fetched */
 	struct mezz_fpu *fpu;		/* host/fpu.h */
 	struct mezz_cpu_state *cpu_state;	/* cpu/: CPUID table, MSRs */
 	struct mezz_emul_vcpu *emul;	/* emulate/: fetch cache, I/O log */
@@ -243,6 +245,12 @@ static inline void mezz_set(struct mezz_vcpu *v, enum mezz_state s, u64 val)
 static inline void mezz_set_gpr(struct mezz_vcpu *v, enum mezz_state s, u64 val)
 {
 	v->r[s] = val;
+}
+
+/* How fast the guest's TSC runs, in kHz: a rate within the tolerance is the host's. */
+static inline u32 mezz_real_khz(const struct mezz_vcpu *v)
+{
+	return v->tsc_ratio ? v->tsc_khz : tsc_khz;
 }
 
 /* The TSC ratio as hardware wants it: fixed point, mezz_host.tsc_frac_bits. */
@@ -378,9 +386,9 @@ void mezz_singlestep(struct mezz_vcpu *v);
 /**
  * mezz_inject_events() - hand what can be delivered to the engine
  * @v: the vCPU; section open, IRQs off
- * Return: MEZZ_RESUME, or MEZZ_SLOW when something has to be settled outside.
+ * May leave requests behind, for a part that has to be settled outside.
  */
-int mezz_inject_events(struct mezz_vcpu *v);
+void mezz_inject_events(struct mezz_vcpu *v);
 /* The queued event was delivered, or its delivery began. [A] */
 static inline void mezz_event_delivered(struct mezz_vcpu *v)
 {

@@ -94,6 +94,12 @@ void mezz_emul_deliver(struct mezz_vcpu *v, u8 vector)
 	e->efer = mezz_get(v, MEZZ_EFER);
 	e->cpl = 0;
 	s->code_mode = -1;
+	/* Nothing of the last instruction's accesses is this delivery's. */
+	s->gpa = MEZZ_NO_GPA;
+	s->nread = 0;
+	s->nlog = 0;
+	s->nwrite = 0;
+	s->done = 0;
 	s->busy = false;
 	rc = mezz_emul_interrupt(e, vector);
 	v->ev.exc.injected = false;
@@ -110,14 +116,20 @@ void mezz_emul_deliver(struct mezz_vcpu *v, u8 vector)
 	mezz_engine->set_shadow(v, 0);
 }
 
-/* As in a section: what the request says, and windows that would have opened. */
-static int events(struct mezz_vcpu *v)
+/*
+ * As in a section: what the request says, and windows that would have opened. In protected
+ * mode, which is a few instructions long here, only exceptions are looked at: nothing here
+ * can deliver the rest, and the request waits for the hardware.
+ */
+static void events(struct mezz_vcpu *v)
 {
-	bool look = test_and_clear_bit(MEZZ_REQ_EVENT, &v->requests) || v->window_irq ||
-		    v->ev.nmi_pending;
-
+	if (mezz_protected(v) && !v->ev.exc.pending && !v->ev.exc.injected)
+		return;
+	if (!test_and_clear_bit(MEZZ_REQ_EVENT, &v->requests) && !v->window_irq &&
+	    !v->ev.nmi_pending)
+		return;
 	v->window_irq = false;
-	return look ? mezz_inject_events(v) : MEZZ_RESUME;
+	mezz_inject_events(v);
 }
 
 int mezz_run_software(struct mezz_vcpu *v)
@@ -129,8 +141,8 @@ int mezz_run_software(struct mezz_vcpu *v)
 	for (n = 0; n < SOFTWARE_BATCH && r == MEZZ_RESUME; n++) {
 		if ((READ_ONCE(v->requests) & MEZZ_REQ_SLOW_MASK) || mezz_work_pending())
 			break;
-		r = events(v);
-		if (r != MEZZ_RESUME || (READ_ONCE(v->requests) & MEZZ_REQ_SLOW_MASK))
+		events(v);
+		if (READ_ONCE(v->requests) & MEZZ_REQ_SLOW_MASK)
 			break;
 		r = mezz_emulate(v, MEZZ_NO_GPA, false);
 		if (mezz_engine->runnable(v))

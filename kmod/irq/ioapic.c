@@ -249,6 +249,8 @@ static bool ioapic_set_half(struct mezz_ioapic *io, unsigned int pin, bool high,
 	/* Without an EOI register this is how Linux and Xen end a stuck interrupt. */
 	if (!(e & RTE_LEVEL))
 		e &= ~RTE_REMOTE_IRR;
+	else
+		io->sent &= ~BIT(pin);	/* means nothing to a level */
 	io->rte[pin] = e;
 	return (old & RTE_MASKED) && !(e & RTE_MASKED);
 }

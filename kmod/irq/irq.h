@@ -19,6 +19,8 @@
 struct mezz_vm;
 struct mezz_vcpu;
 
+int mezz_irq_setup(void);		/* [P] module-wide; 0 or -ENOMEM */
+void mezz_irq_teardown(void);
 /* [P] VM life cycle: the buses and the empty routing table always exist. */
 int mezz_irq_vm_init(struct mezz_vm *vm);
 /* [P] Before vCPUs are freed: irqfds, ioeventfds and timers are gone after it. */
@@ -74,6 +76,8 @@ int mezz_irq_ack(struct mezz_vcpu *v);
  * Context: [A]; outside a section the registers are taken back.
  */
 bool mezz_lapic_load(struct mezz_vcpu *v);
+/* Does it take what a PIC in user space has? Also where there is none in the kernel. [S] */
+bool mezz_lapic_takes_pic(struct mezz_vcpu *v);
 /* Does that hardware have an interrupt which PPR lets through? After mezz_irq_pending(). */
 bool mezz_lapic_wakes(struct mezz_vcpu *v);
 /* It exited: after an EOI of @vector; for a self-IPI with a vector below 16. [A] */

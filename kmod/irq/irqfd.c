@@ -27,6 +27,9 @@
 #include "../host/host.h"
 #include "internal.h"
 
+/* All of a VM's are looked at with interrupts off: few devices share an old-style line. */
+#define MAX_RESAMPLERS	1024
+
 struct mezz_irqfd {
 	struct mezz_vm *vm;
 	u32 gsi;
@@ -37,6 +40,20 @@ struct mezz_irqfd {
 	struct list_head link;		/* irqfds, irqfds_dead or its owner's list */
 	struct list_head resample_link;
 };
+
+/* Not one of the system's: a work may wait for as long as a guest's page takes. */
+static struct workqueue_struct *reap_wq;
+
+int mezz_irq_setup(void)
+{
+	reap_wq = alloc_workqueue("mezz_irqfd", WQ_UNBOUND, 0);
+	return reap_wq ? 0 : -ENOMEM;
+}
+
+void mezz_irq_teardown(void)
+{
+	destroy_workqueue(reap_wq);
+}
 
 static void irqfd_inject(struct mezz_irqfd *f)
 {
@@ -136,7 +153,7 @@ static void irqfd_hangup(struct mezz_irqfd *f)
 		f->dead = true;
 		list_move_tail(&f->link, &irq->irqfds_dead);
 		/* Inside the lock: mezz_irqfd_stop() then finds it queued. */
-		schedule_work(&irq->reap);
+		queue_work(reap_wq, &irq->reap);
 	}
 	spin_unlock_irqrestore(&irq->irqfds_lock, flags);
 }
@@ -177,6 +194,17 @@ static void irqfd_queue(struct file *file, wait_queue_head_t *wqh, poll_table *p
 	add_wait_queue_priority(wqh, &p->f->wait);
 }
 
+/* resampler_lock held. */
+static bool resamplers_full(struct mezz_irq_vm *irq)
+{
+	struct list_head *p;
+	unsigned int n = 0;
+
+	list_for_each(p, &irq->resamplers)
+		n++;
+	return n >= MAX_RESAMPLERS;
+}
+
 /* Publish @f and hook it into @file's wait queue. resampler_lock held. */
 static int irqfd_hook(struct mezz_vm *vm, struct mezz_irqfd *f, struct file *file)
 {
@@ -185,6 +213,8 @@ static int irqfd_hook(struct mezz_vm *vm, struct mezz_irqfd *f, struct file *fil
 	struct mezz_irqfd *other;
 	bool busy = false;
 
+	if (f->resample && resamplers_full(irq))
+		return -ENOSPC;
 	spin_lock_irq(&irq->irqfds_lock);
 	list_for_each_entry(other, &irq->irqfds, link)
 		busy |= other->eventfd == f->eventfd;

@@ -71,6 +71,11 @@ bool lapic_accepts_pic(struct mezz_lapic *l)
 	return !(lvt & LVT_MASKED) && LVT_DM(lvt) == MEZZ_DM_EXTINT;
 }
 
+bool mezz_lapic_takes_pic(struct mezz_vcpu *v)
+{
+	return !v->lapic || lapic_accepts_pic(v->lapic);
+}
+
 /* --- end of interrupt --- */
 
 void lapic_tell_eoi(struct mezz_lapic *l, u8 vector)

@@ -437,8 +437,10 @@ bool mezz_lapic_init_sipi_pending(struct mezz_vcpu *v)
 
 	if (!l)
 		return false;
+	/* A kick is for the HLT that comes; waiting for a page is none. */
 	return READ_ONCE(l->pending) || l->pv_eoi_retry ||
-	       (READ_ONCE(l->unhalt) && v->mp.mp_state != KVM_MP_STATE_RUNNABLE);
+	       (READ_ONCE(l->unhalt) && v->mp.mp_state != KVM_MP_STATE_RUNNABLE &&
+		!v->awaits_page);
 }
 
 /* What accept_events() does beside INIT and SIPI. */

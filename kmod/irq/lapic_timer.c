@@ -75,7 +75,7 @@ static void lapic_timer_fire_now(struct mezz_lapic *l)
 /* Guest TSC ticks to ns, rounded up: early is worse than late. */
 static u64 ticks_to_ns(struct mezz_lapic *l, u64 ticks)
 {
-	u32 khz = l->v->tsc_khz ?: tsc_khz;
+	u32 khz = mezz_real_khz(l->v);
 
 	if (unlikely(khz != l->tsc_khz)) {
 		l->tsc_khz = khz;
@@ -87,11 +87,12 @@ static u64 ticks_to_ns(struct mezz_lapic *l, u64 ticks)
 }
 
 /* The engine's timer is for a vCPU that runs, and counts the host's ticks. True: it has it. */
-static bool arm_hw(struct mezz_lapic *l)
+static bool arm_hw(struct mezz_lapic *l, u64 now)
 {
 	struct mezz_vcpu *v = l->v;
 
-	if (v->atomic && mezz_engine->set_timer && !v->tsc_ratio &&
+	/* Nor "never": engines compare with the host's TSC as signed numbers. */
+	if (v->atomic && mezz_engine->set_timer && !v->tsc_ratio && !((l->deadline - now) >> 62) &&
 	    mezz_engine->set_timer(v, l->deadline - v->tsc_offset))
 		l->hw_timer = true;
 	else
@@ -107,7 +108,7 @@ static void lapic_deadline_arm(struct mezz_lapic *l)
 
 	if (due) {
 		disarm_hw(l);
-	} else if (!arm_hw(l)) {
+	} else if (!arm_hw(l, now)) {
 		hrtimer_start(&l->timer, ns_to_ktime(ticks_to_ns(l, l->deadline - now)),
 			      HRTIMER_MODE_REL_PINNED_HARD);
 		return;
@@ -147,6 +148,8 @@ u64 mezz_lapic_get_tscdeadline(struct mezz_vcpu *v)
 
 void mezz_lapic_timer_expired(struct mezz_vcpu *v)
 {
+	/* Or it would end each entry until somebody looks what has expired. */
+	disarm_hw(v->lapic);
 	lapic_timer_fire_now(v->lapic);
 }
 

@@ -92,6 +92,8 @@ static void pic_raise(struct mezz_pic *pic)
 	struct mezz_vcpu *v;
 	int i;
 
+	/* One of the two sees it: this the vCPU's LINT0, or who unmasks that the output. */
+	smp_mb();
 	mezz_for_each_vcpu(i, v, pic->vm)
 		if (v->lapic && lapic_accepts_pic(v->lapic))
 			mezz_poke(v, MEZZ_REQ_EVENT);

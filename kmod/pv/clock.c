@@ -195,7 +195,7 @@ void mezz_pv_update_clock(struct mezz_vcpu *v)
 		return;
 	c.tsc_timestamp = mezz_guest_tsc(v, tsc);
 	c.system_time = ns;
-	clock_scale(v->tsc_khz ? v->tsc_khz : tsc_khz, &c.tsc_to_system_mul, &c.tsc_shift);
+	clock_scale(mezz_real_khz(v), &c.tsc_to_system_mul, &c.tsc_shift);
 	/* The guest clears this one when it has taken notice. */
 	c.flags &= PVCLOCK_GUEST_STOPPED;
 	if (v->pv->stopped)
