@@ -41,11 +41,12 @@ struct part {
 
 /*
  * The CPU has already translated the memory operand on which it faulted. Only
- * for instructions that have no other.
+ * for instructions that have no other, nor a stack or a descriptor to look at.
  */
 static bool only_operand(const struct mezz_insn *i)
 {
-	return i->op <= MEZZ_OP_CMOVCC || i->op >= MEZZ_OP_VMOV;
+	return (i->op <= MEZZ_OP_CMOVCC && i->op != MEZZ_OP_MOV_SREG) ||
+	       (i->op >= MEZZ_OP_VMOV && i->op <= MEZZ_OP_VMOVH);
 }
 
 static bool faulted_there(const struct mezz_emul_vcpu *s, u64 la, unsigned int len, bool write)

@@ -164,8 +164,11 @@ differs:
 	return false;
 }
 
-/* Remember a walk. What has no user address (I/O memory) is not remembered. */
-static void remember(struct mezz_vcpu *v, const struct mezz_walk *w, u64 la)
+/*
+ * Remember a walk, which began with the slots of generation @gen. What has no user address
+ * (I/O memory) is not remembered.
+ */
+static void remember(struct mezz_vcpu *v, const struct mezz_walk *w, u64 la, u64 gen)
 {
 	struct emul_code_page *c = slot_of(v, la);
 	unsigned long hva;
@@ -187,14 +190,15 @@ static void remember(struct mezz_vcpu *v, const struct mezz_walk *w, u64 la)
 	}
 	c->mode = fetch_mode(v);
 	c->cr3 = w->cr3;
-	c->generation = generation(v);
+	c->generation = gen;
 	c->page = la >> PAGE_SHIFT;
 }
 
 static noinline int read_uncached(struct mezz_vcpu *v, u64 la, u8 *buf, unsigned int len)
 {
-	struct mezz_walk w;
+	u64 gen = generation(v);	/* slots may be replaced while they are looked at */
 	u32 access = MEZZ_WALK_EXEC;
+	struct mezz_walk w;
 
 	v->stat[MEZZ_STAT_fetch_misses]++;
 	emul_walk_init(v, &w);
@@ -211,7 +215,7 @@ static noinline int read_uncached(struct mezz_vcpu *v, u64 la, u8 *buf, unsigned
 	default:
 		return -EFAULT;
 	}
-	remember(v, &w, la);
+	remember(v, &w, la, gen);
 	return mezz_guest_read(v, w.gpa, buf, len);
 }
 

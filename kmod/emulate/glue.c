@@ -338,7 +338,8 @@ static int simple_mov(struct mezz_vcpu *v, struct mezz_emul *e)
 /* Could this instruction have caused a fault on data? */
 static bool touches_memory(const struct mezz_insn *i)
 {
-	return i->dst == MEZZ_OPND_MEM || i->src == MEZZ_OPND_MEM ||
+	/* MOV to a segment register: its descriptor */
+	return i->dst == MEZZ_OPND_MEM || i->src == MEZZ_OPND_MEM || i->op == MEZZ_OP_MOV_SREG ||
 	       (i->op >= MEZZ_OP_MOVS && i->op <= MEZZ_OP_RET) || i->op > MEZZ_OP_VMOVH;
 }
 

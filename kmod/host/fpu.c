@@ -328,10 +328,26 @@ void mezz_fpu_set_fxregs(struct mezz_vcpu *v, const void *fx512)
 
 /* --- vector registers for the emulator --- */
 
-/* Components that the registers hold and XCR0 gives access to right now. */
-static u64 live_mask(struct mezz_fpu *fpu)
+/*
+ * The registers into the image, or back. XSAVE and XRSTOR reach what XCR0 enables, but the
+ * instruction that is emulated need not have asked XCR0: none of SSE does.
+ */
+static void live_save(struct mezz_fpu *fpu)
 {
-	return mezz_host.xcr0 & fpu->xcr0;
+	if (fpu->xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	image_save(fpu->img, mezz_host.xcr0);
+	if (fpu->xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
+}
+
+static void live_restore(struct mezz_fpu *fpu)
+{
+	if (fpu->xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	image_restore(fpu->img, mezz_host.xcr0);
+	if (fpu->xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
 }
 
 static void *xmm(struct image *img, unsigned int n)
@@ -350,7 +366,7 @@ void mezz_fpu_get_vec(struct mezz_vcpu *v, unsigned int n, void *buf, unsigned i
 	u8 val[32] = {};
 
 	if (fpu->live)
-		image_save(fpu->img, live_mask(fpu));
+		live_save(fpu);
 	memcpy(val, xmm(fpu->img, n), 16);
 	if (mezz_host.xcr0 & XFEATURE_MASK_YMM)
 		memcpy(val + 16, ymm_high(fpu->img, n), 16);
@@ -363,7 +379,7 @@ void mezz_fpu_set_vec(struct mezz_vcpu *v, unsigned int n, const void *buf, unsi
 	struct image *img = fpu->img;
 
 	if (fpu->live)
-		image_save(img, live_mask(fpu));
+		live_save(fpu);
 	memcpy(xmm(img, n), buf, min_t(unsigned int, len, 16));
 	img->xstate_bv |= mezz_host.xcr0 & XFEATURE_MASK_SSE;
 	if (len > 16 && (mezz_host.xcr0 & XFEATURE_MASK_YMM)) {
@@ -371,5 +387,5 @@ void mezz_fpu_set_vec(struct mezz_vcpu *v, unsigned int n, const void *buf, unsi
 		img->xstate_bv |= XFEATURE_MASK_YMM;
 	}
 	if (fpu->live)
-		image_restore(img, live_mask(fpu));
+		live_restore(fpu);
 }
