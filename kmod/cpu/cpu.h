@@ -34,8 +34,8 @@ void mezz_cpu_teardown(void);
 
 /* [S] CPUID as the guest executes it: in and out in @eax .. @edx. */
 void mezz_cpuid(struct mezz_vcpu *v, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
-/* [S] The entry user space set, or NULL. */
-const struct kvm_cpuid_entry2 *mezz_cpuid_find(struct mezz_vcpu *v, u32 fn, u32 index);
+/* [P] What user space lets the guest know of KVM's features, 0 without such a leaf. */
+u32 mezz_cpuid_pv_features(struct mezz_vcpu *v);
 /* [S] Bits that follow CR4, APIC_BASE, XCR0, MISC_ENABLE changed. */
 void mezz_cpuid_refresh(struct mezz_vcpu *v);
 /*

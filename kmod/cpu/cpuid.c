@@ -17,6 +17,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/cpufeature.h>
+#include <asm/kvm_para.h>
 #include <asm/msr-index.h>
 #include <asm/processor.h>
 #include <asm/processor-flags.h>
@@ -53,11 +54,6 @@ static const struct kvm_cpuid_entry2 *find(const struct mezz_cpu_state *st, u32 
 			return e;
 	}
 	return NULL;
-}
-
-const struct kvm_cpuid_entry2 *mezz_cpuid_find(struct mezz_vcpu *v, u32 fn, u32 index)
-{
-	return find(v->cpu_state, fn, index);
 }
 
 /*
@@ -257,6 +253,38 @@ static bool same_entries(const struct mezz_cpu_state *st, const struct kvm_cpuid
 	return true;
 }
 
+/* The leaves of a hypervisor begin at a multiple of 0x100, with its signature. */
+static struct kvm_cpuid_entry2 *pv_features(struct kvm_cpuid_entry2 *e, unsigned int nent)
+{
+	const struct kvm_cpuid_entry2 *first;
+	u32 base;
+
+	for (base = KVM_CPUID_SIGNATURE; base < KVM_CPUID_SIGNATURE + 0x10000; base += 0x100) {
+		first = mezz_cpuid_scan(e, nent, base, 0);
+		if (first && !memcmp(&first->ebx, KVM_SIGNATURE, 12))
+			return mezz_cpuid_scan(e, nent, base + KVM_CPUID_FEATURES -
+							KVM_CPUID_SIGNATURE, 0);
+	}
+	return NULL;
+}
+
+u32 mezz_cpuid_pv_features(struct mezz_vcpu *v)
+{
+	const struct kvm_cpuid_entry2 *e = pv_features(v->cpu_state->entries, v->cpu_state->nent);
+
+	return e ? e->eax : 0;
+}
+
+/* A vCPU that halts without an exit could not be kicked: the guest must not count on it. */
+static void hide_unhalt(struct mezz_vcpu *v, struct kvm_cpuid_entry2 *e, unsigned int nent)
+{
+	if (!(v->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT))
+		return;
+	e = pv_features(e, nent);
+	if (e)
+		e->eax &= ~BIT(KVM_FEATURE_PV_UNHALT);
+}
+
 /* Takes @e over. */
 static long set_entries(struct mezz_vcpu *v, struct kvm_cpuid_entry2 *e, unsigned int nent)
 {
@@ -265,6 +293,7 @@ static long set_entries(struct mezz_vcpu *v, struct kvm_cpuid_entry2 *e, unsigne
 	u32 vaddr = sizes ? sizes->eax >> 8 & 0xff : 0;
 	long r = -EINVAL;
 
+	hide_unhalt(v, e, nent);
 	refresh(v, mezz_cpuid_scan(e, nent, 1, 0), mezz_cpuid_scan(e, nent, 0xd, 0),
 		mezz_cpuid_scan(e, nent, 0xd, 1));
 	if (v->last_cpu != -1) {

@@ -65,6 +65,17 @@ static bool usable(struct mezz_vcpu *v, unsigned int f)
 	return mezz_supports(f) && (!v->cpu_state->nent || mezz_guest_has(v, f));
 }
 
+u64 mezz_spec_ctrl_bits(void)
+{
+	unsigned int i;
+	u64 bits = 0;
+
+	for (i = 0; i < ARRAY_SIZE(spec_features); i++)
+		if (mezz_supports(spec_features[i].feature))
+			bits |= spec_features[i].bit;
+	return bits;
+}
+
 void mezz_cr_cpuid_changed(struct mezz_vcpu *v)
 {
 	struct mezz_cpu_state *st = v->cpu_state;

@@ -152,6 +152,8 @@ long mezz_cpuid_sys_ioctl(unsigned int cmd, void __user *argp);
 /* --- cr.c --- */
 /* CPUID changed: recompute which control register bits the guest may set. */
 void mezz_cr_cpuid_changed(struct mezz_vcpu *v);
+/* SPEC_CTRL bits that a guest can have on this host. */
+u64 mezz_spec_ctrl_bits(void);
 bool mezz_cr0_valid(u64 cr0);
 bool mezz_cr4_valid(struct mezz_vcpu *v, u64 cr4);
 bool mezz_efer_exists(u64 efer);

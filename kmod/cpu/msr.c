@@ -407,9 +407,9 @@ static bool engine_value_ok(struct mezz_vcpu *v, u32 msr, u64 *data, bool host)
 	case MSR_IA32_CR_PAT:
 		return mezz_pat_valid(*data);
 	case MSR_IA32_SPEC_CTRL:
-		if (!host && !v->cpu_state->spec_ok)
-			return false;
-		return host || !(*data & ~v->cpu_state->spec_ok);
+		if (host)
+			return !(*data & ~mezz_spec_ctrl_bits());
+		return v->cpu_state->spec_ok && !(*data & ~v->cpu_state->spec_ok);
 	case MSR_IA32_PRED_CMD:
 		return (host || ibpb_ok(v)) && !(*data & ~(u64)PRED_CMD_IBPB);
 	case MSR_TSC_AUX:

@@ -66,25 +66,9 @@ void mezz_pv_reset(struct mezz_vcpu *v)
 	v->pv_on = false;
 }
 
-/* The leaves of a hypervisor begin at a multiple of 0x100, with its signature. */
-static u32 cpuid_features(struct mezz_vcpu *v)
-{
-	const struct kvm_cpuid_entry2 *e;
-	u32 base;
-
-	for (base = KVM_CPUID_SIGNATURE; base < KVM_CPUID_SIGNATURE + 0x10000; base += 0x100) {
-		e = mezz_cpuid_find(v, base, 0);
-		if (!e || memcmp(&e->ebx, KVM_SIGNATURE, 12))
-			continue;
-		e = mezz_cpuid_find(v, base + KVM_CPUID_FEATURES - KVM_CPUID_SIGNATURE, 0);
-		return e ? e->eax : 0;
-	}
-	return 0;
-}
-
 void mezz_pv_cpuid_changed(struct mezz_vcpu *v)
 {
-	v->pv->offered = v->pv->enforce ? cpuid_features(v) : ~0u;
+	v->pv->offered = v->pv->enforce ? mezz_cpuid_pv_features(v) : ~0u;
 }
 
 void mezz_pv_enforce(struct mezz_vcpu *v, bool on)

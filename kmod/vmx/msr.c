@@ -210,6 +210,8 @@ int vmx_set_msr(struct mezz_vcpu *v, u32 msr, u64 data)
 	}
 	n = syscall_of(msr);
 	if (n >= 0) {
+		if (n == VMX_SFMASK && data >> 32)
+			return 2;
 		set_syscall(vmx, n, data);
 		return 0;
 	}
