@@ -85,6 +85,8 @@ enum mezz_event_type {
  * @spec_ctrl: MSR_IA32_SPEC_CTRL exists; this and the next two by mezz_lazy_probe()
  * @switch_spec: the engine has to write it around world switches
  * @tsc_aux: MSR_TSC_AUX exists
+ * @nx_large: mappings above 4 KiB must not permit execution: a guest that changes its own
+ *	page size could stop the host with them (iTLB multihit)
  */
 struct mezz_host {
 	u32 max_asid;
@@ -100,6 +102,7 @@ struct mezz_host {
 	bool vnmi;
 	bool spec_in_block, spec_ctrl, switch_spec;
 	bool tsc_aux;
+	bool nx_large;
 };
 
 /**

@@ -9,6 +9,7 @@
  */
 #include <linux/kconfig.h>
 #include <linux/sched.h>
+#include <asm/cpu.h>
 #include <asm/mce.h>
 #include <asm/processor-flags.h>
 #include <asm/ptrace.h>
@@ -533,6 +534,30 @@ int mezz_debug_exit(struct mezz_vcpu *v, u8 vector, u64 dr6)
 	return MEZZ_USER;
 }
 
+/*
+ * #AC because the host detects split locks (SDM 3, "#AC for Split-locked Accesses")? Not
+ * if it is the guest's own, for misaligned data.
+ */
+static bool is_split_lock(struct mezz_vcpu *v)
+{
+	return boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT) &&
+	       !(mezz_engine->cpl(v) == 3 && (mezz_get(v, MEZZ_CR0) & X86_CR0_AM) &&
+		 (mezz_get(v, MEZZ_RFLAGS) & X86_EFLAGS_AC));
+}
+
+/* The guest knows nothing of it: what the host does with a process that has one is done. */
+static int split_lock(struct mezz_vcpu *v, u32 err)
+{
+	if (v->atomic)
+		return MEZZ_SLOW;
+	if (handle_guest_split_lock(mezz_get(v, MEZZ_RIP)))
+		return MEZZ_RESUME;
+	v->run->exit_reason = KVM_EXIT_EXCEPTION;
+	v->run->ex.exception = AC_VECTOR;
+	v->run->ex.error_code = err;
+	return MEZZ_USER;
+}
+
 int mezz_exit_exception(struct mezz_vcpu *v, u8 vector, bool has_err, u32 err)
 {
 	const u32 db = KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP;
@@ -543,6 +568,8 @@ int mezz_exit_exception(struct mezz_vcpu *v, u8 vector, bool has_err, u32 err)
 		return mezz_debug_exit(v, vector, mezz_get(v, MEZZ_DR6));
 	if (vector == BP_VECTOR && (v->guest_debug & KVM_GUESTDBG_USE_SW_BP))
 		return mezz_debug_exit(v, vector, 0);
+	if (vector == AC_VECTOR && unlikely(is_split_lock(v)))
+		return split_lock(v, err);
 	mezz_queue_exception(v, vector, has_err, err);
 	return MEZZ_RESUME;
 }

@@ -20,6 +20,7 @@
 #include "emulate/emulate.h"
 #include "host/abi.h"
 #include "host/host.h"
+#include "host/spec.h"
 #include "host/work.h"
 #include "irq/irq.h"
 #include "pv/pv.h"
@@ -138,6 +139,7 @@ static int run_section(struct mezz_vcpu *v)
 
 	mezz_engine->unload(v);
 	v->atomic = false;
+	mezz_guest_ran();
 	/* Nothing of the guest is on this CPU from here on. */
 	smp_store_release(&v->mode, MEZZ_OUTSIDE);
 	local_irq_enable();

@@ -13,6 +13,7 @@
 #include <linux/percpu.h>
 #include <asm/debugreg.h>
 #include <asm/nospec-branch.h>
+#include "../host/spec.h"
 #include "../vcpu.h"
 
 /**
@@ -72,7 +73,7 @@ static __always_inline void mezz_lazy_spec(struct mezz_vcpu *v)
 	if (!mezz_host.switch_spec)
 		return;
 	v->lazy.host_spec = this_cpu_read(x86_spec_ctrl_current);
-	v->lazy.switch_spec = v->lazy.host_spec != v->lazy.spec_ctrl;
+	v->lazy.switch_spec = v->lazy.host_spec != v->lazy.spec_ctrl || mezz_spec_ctrl_always();
 }
 
 /**

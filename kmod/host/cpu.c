@@ -21,6 +21,7 @@
 #include <linux/err.h>
 #include <linux/eventfd.h>
 #include <linux/gfp.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/platform_device.h>
@@ -233,13 +234,29 @@ void mezz_cpus_exit(void)
 	cpuhp_remove_state_nocalls(cpus_hp_state);
 }
 
+struct page *mezz_control_page(int node, gfp_t gfp)
+{
+	struct page *page, *unfit, *next;
+	LIST_HEAD(unfits);
+
+	/* Held meanwhile, or the next would be the same one. */
+	while ((page = alloc_pages_node(node, gfp | __GFP_ZERO, 0)) &&
+	       IS_ALIGNED(page_to_pfn(page), PTRS_PER_PMD))
+		list_add(&page->lru, &unfits);
+	list_for_each_entry_safe(unfit, next, &unfits, lru) {
+		list_del(&unfit->lru);
+		__free_page(unfit);
+	}
+	return page;
+}
+
 int mezz_cpu_pages_alloc(void __percpu *pages)
 {
 	struct page *page;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		page = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+		page = mezz_control_page(cpu_to_node(cpu), GFP_KERNEL);
 		if (!page)
 			return -ENOMEM;
 		*(struct page **)per_cpu_ptr(pages, cpu) = page;

@@ -7,6 +7,7 @@
 #define MEZZ_HOST_H
 
 #include <linux/compiler.h>
+#include <linux/gfp_types.h>
 #include <linux/types.h>
 #include <linux/eventfd.h>
 #include <linux/smp.h>
@@ -51,6 +52,17 @@ void mezz_cpus_exit(void);
 void mezz_kick_cpu(int cpu);
 
 /**
+ * mezz_control_page() - a zeroed page that the CPU works on while a guest runs
+ * @node: memory node, or NUMA_NO_NODE
+ * @gfp: GFP_KERNEL and the like
+ * It never begins at a multiple of 2 MiB: hosts with SEV-SNP would have false RMP faults
+ * when they write elsewhere in such a page's 2 MiB (in-tree KVM has the same precaution).
+ * Context: as @gfp says.
+ * Return: the page, for __free_page(); or NULL
+ */
+struct page *mezz_control_page(int node, gfp_t gfp);
+
+/**
  * mezz_cpu_pages_alloc() - a zeroed page for each CPU that there can be, on its node
  * @pages: a per-CPU struct page *, NULL on all of them
  * Context: may sleep.
@@ -63,6 +75,6 @@ void mezz_cpu_pages_free(void __percpu *pages);
 /* --- eventfd: eventfd_signal(ctx, n) until 6.7, eventfd_signal(ctx) since --- */
 void mezz_eventfd_signal(struct eventfd_ctx *ctx);
 
-/* VERW etc.: see host/spec.h */
+/* Mitigations of speculation: host/spec.h, and spec_asm.h for the world switch */
 
 #endif

@@ -15,6 +15,7 @@
 #ifndef MEZZ_HOST_SPEC_ASM_H
 #define MEZZ_HOST_SPEC_ASM_H
 
+#include <linux/stringify.h>
 #include <asm/alternative.h>
 #include <asm/cpufeatures.h>
 #include <asm/msr-index.h>
@@ -86,6 +87,17 @@
 	MEZZ_IBPB X86_FEATURE_ENTRY_IBPB
 #ifdef X86_FEATURE_IBPB_ON_VMEXIT
 	MEZZ_IBPB X86_FEATURE_IBPB_ON_VMEXIT
+#endif
+#ifdef X86_BUG_IBPB_NO_RET
+	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_BUG_IBPB_NO_RET	/* IBPB leaves them */
+#endif
+.endm
+
+/* Before entry: the quotient of the host's last division. Clobbers RAX, RCX, RDX, flags. */
+.macro MEZZ_CLEAR_DIVIDER
+#ifdef X86_BUG_DIV0
+	ALTERNATIVE "", __stringify(xor %eax, %eax; xor %edx, %edx; lea 1(%rax), %ecx; div %ecx), \
+		    X86_BUG_DIV0
 #endif
 .endm
 

@@ -10,7 +10,9 @@
  * fault repeated where it may sleep; and before it sleeps for a page it looks whether
  * the guest has something else to do (pv/apf.c).
  *
- * Execution is always permitted: the guest's own tables decide about it.
+ * Execution is always permitted: the guest's own tables decide about it. Except by large
+ * entries, on CPUs that a guest could stop with them (mezz_host.nx_large): there a fault
+ * on execution splits the entry.
  */
 #include <linux/irqflags.h>
 #include <linux/minmax.h>
@@ -76,9 +78,10 @@ static u64 write_bits(const struct mezz_vm *vm, const struct mezz_slot *slot, u3
 }
 
 /* Context: IRQs off. */
-static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, bool write,
+static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, u32 access,
 			    u64 **spare)
 {
+	bool write = access & MEZZ_ACC_WRITE;
 	struct mezz_vm *vm = v->vm;
 	const struct mezz_pt_format *pt = mezz_engine->pt;
 	unsigned long hva = mezz_slot_hva(slot, gfn);
@@ -103,6 +106,10 @@ static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn
 		if (invalidating(mmu, hva, map.level))
 			goto out;
 		map.level = best_level(slot, gfn, map.level);
+		if (unlikely(mezz_host.nx_large) && (access & MEZZ_ACC_EXEC))
+			map.level = 1;
+		else if (unlikely(mezz_host.nx_large) && map.level > 1)
+			bits &= ~pt->exec;
 	}
 	switch (mezz_pt_map(vm, gfn, map.level, map.pa, bits, spare)) {
 	case MEZZ_MAP_DONE:
@@ -166,8 +173,9 @@ static void await_invalidation(struct mezz_mmu *mmu, unsigned long seq)
  * Where one may sleep. A fault that stays unsettled is FIXED all the same: the
  * guest repeats it, and the run loop looks for signals in between.
  */
-static enum mezz_fault slow_fault(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, bool write)
+static enum mezz_fault slow_fault(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn, u32 access)
 {
+	bool write = access & MEZZ_ACC_WRITE;
 	struct mezz_vm *vm = v->vm;
 	enum mezz_fault r = MEZZ_FAULT_FIXED;
 	u64 *spare = NULL;
@@ -179,7 +187,7 @@ static enum mezz_fault slow_fault(struct mezz_vcpu *v, struct mezz_slot *slot, u
 		/* Sampled first: an end after the attempt is not missed. */
 		seq = READ_ONCE(vm->mmu.inval_seq);
 		local_irq_disable();
-		t = try_map(v, slot, gfn, write, &spare);
+		t = try_map(v, slot, gfn, access, &spare);
 		local_irq_enable();
 		if (t == TRY_BUSY)
 			await_invalidation(&vm->mmu, seq);
@@ -244,7 +252,7 @@ enum mezz_fault mezz_mmu_fault(struct mezz_vcpu *v, u64 gpa, u32 access)
 	if (!slot || (write && (slot->flags & KVM_MEM_READONLY)))
 		return MEZZ_FAULT_MMIO;
 	if (!v->atomic)
-		return slow_fault(v, slot, gfn, write);
-	return try_map(v, slot, gfn, write, &spare) == TRY_DONE ?
+		return slow_fault(v, slot, gfn, access);
+	return try_map(v, slot, gfn, access, &spare) == TRY_DONE ?
 		MEZZ_FAULT_FIXED : MEZZ_FAULT_AGAIN;
 }

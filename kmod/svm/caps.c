@@ -20,6 +20,7 @@
 #include <asm/tlbflush.h>
 
 #include "../host/host.h"
+#include "../host/spec.h"
 #include "svm.h"
 
 #define VM_CR_SVMDIS	BIT(4)
@@ -177,6 +178,7 @@ static int svm_cpu_on(void)
 	c->asid_gen++;
 	c->next_asid = svm_has.asids;
 	c->tsc_ratio = 0;	/* unknown */
+	mezz_reduce_speculation(true);
 	c->on = true;
 	return 0;
 }
@@ -191,6 +193,7 @@ static void svm_cpu_off(void)
 	c->on = false;
 	if (svm_has.tsc_ratio)
 		wrmsr(MSR_AMD64_TSC_RATIO, 0, 1);	/* 1:1 */
+	mezz_reduce_speculation(false);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	rdmsrl(MSR_EFER, efer);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);

@@ -36,6 +36,7 @@ SYM_FUNC_START(svm_switch)
 
 .Lclgi:	clgi				/* no interrupt, NMI, SMI, INIT, #MC now */
 	sti				/* IF = 1 for VMRUN, held by GIF */
+	MEZZ_CLEAR_DIVIDER		/* no host data left there; takes RAX, RCX, RDX */
 	mov	%rsi, %rax
 	vmload	%rax			/* guest FS, GS, TR, LDTR, syscall MSRs */
 	LOAD_GUEST

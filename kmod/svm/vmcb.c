@@ -22,6 +22,7 @@
 
 #include "../cpu/cpu.h"
 #include "../cpu/lazy.h"
+#include "../host/host.h"
 #include "svm.h"
 
 /* PAUSE: exit after this many in a row, no more than so many cycles apart. */
@@ -83,7 +84,7 @@ void svm_cpuid_changed(struct mezz_vcpu *v)
 int svm_vcpu_create(struct mezz_vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	struct page *page = mezz_control_page(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
 	struct svm_control *c;
 
 	if (!page)

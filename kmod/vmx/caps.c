@@ -34,65 +34,10 @@
 #define FC_LOCKED		BIT(0)
 #define FC_VMX			BIT(2)
 
-/* EPT entries: SDM 3, "The Extended Page Table Mechanism (EPT)" */
-#define EPT_READ		BIT_ULL(0)
-#define EPT_WRITE		BIT_ULL(1)
-#define EPT_EXEC		BIT_ULL(2)
-#define EPT_TYPE_WB		(6ull << 3)	/* UC is 0 */
-#define EPT_IGNORE_PAT		BIT_ULL(6)
-#define EPT_LARGE		BIT_ULL(7)
-#define EPT_ACCESSED		BIT_ULL(8)
-#define EPT_DIRTY		BIT_ULL(9)
-
 struct vmx_features vmx_has;
 DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
 
-/* Accessed and dirty bits are added by probe. */
-struct mezz_pt_format vmx_pt_format = {
-	.present = EPT_READ | EPT_WRITE | EPT_EXEC,
-	.table = EPT_READ | EPT_WRITE | EPT_EXEC,
-	.leaf = EPT_TYPE_WB | EPT_IGNORE_PAT,
-	.large = EPT_LARGE,
-	.read = EPT_READ,
-	.write = EPT_WRITE,
-	.exec = EPT_EXEC,
-	.uncached = EPT_TYPE_WB,
-	.addr = GENMASK_ULL(51, 12),
-};
-
 /* --- probe --- */
-
-static const char *probe_ept(struct mezz_host *host)
-{
-	u64 cap = vmx_has.caps.ept_vpid, levels = 4;
-
-	if (!(cap & EPT_CAP_4_LEVELS) || !(cap & EPT_CAP_WB))
-		return "EPT with four levels in cacheable memory";
-	if (!(cap & EPT_CAP_INVEPT) || !(cap & (EPT_CAP_INVEPT_ONE | EPT_CAP_INVEPT_ALL)))
-		return "INVEPT";
-	vmx_has.invept_type = cap & EPT_CAP_INVEPT_ONE ? 1 : 2;
-	/* A VPID without a way to drop its translations is of no use. */
-	if (!(cap & VPID_CAP_INVVPID) || !(cap & (VPID_CAP_ONE | VPID_CAP_ALL)))
-		vmx_has.exec2 &= ~EXEC2_VPID;
-	vmx_has.invvpid_type = cap & VPID_CAP_ONE ? 1 : 2;
-	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
-		levels = 5;
-	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
-	/* Not beside a page directory that is mapped read-only: limited.c. */
-	vmx_use_ad &= (vmx_has.exec2 & EXEC2_UNRESTRICTED) && (cap & EPT_CAP_AD);
-	if (vmx_use_ad) {
-		vmx_has.eptp |= EPTP_AD;
-		vmx_pt_format.accessed = EPT_ACCESSED;
-		vmx_pt_format.dirty = EPT_DIRTY;
-		vmx_pt_format.leaf |= EPT_ACCESSED;
-		vmx_pt_format.table |= EPT_ACCESSED;
-	}
-	vmx_use_pml &= vmx_use_ad;
-	vmx_pt_format.logs = vmx_use_pml;
-	host->pt_levels = levels;
-	host->max_page_level = !(cap & EPT_CAP_2M) ? 1 : cap & EPT_CAP_1G ? 3 : 2;
-	return NULL;
-}
 
 static void probe_host(struct mezz_host *host)
 {
@@ -158,7 +103,7 @@ static int vmx_probe(struct mezz_host *host, char *why, size_t len)
 	    BASIC_MEM_TYPE(vmx_has.caps.basic) != MEM_TYPE_WB)
 		missing = "the true control MSRs";
 	missing = missing ?: vmx_probe_controls();
-	missing = missing ?: probe_ept(host);
+	missing = missing ?: vmx_probe_ept(host);
 	if (missing) {
 		snprintf(why, len, "this CPU's VMX is too old: it lacks %s", missing);
 		return -EOPNOTSUPP;

@@ -162,6 +162,11 @@ void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 			break;
 		}
 		info |= INTR_TYPE_EXC;
+		/* A step behind STI: the shadow is still there, see check_shadow(). */
+		if (vector == DB_VECTOR)
+			vmx->pre |= VMX_PRE_SHADOW;
+		/* A guest that halts by itself can take few of them (SDM 3, "VM Entries"). */
+		vmx_wake(vmx);
 		/* Not ours to choose: SDM 3, "VM-Entry Control Fields". */
 		if (vector < 32 && (BIT(vector) & EXC_WITH_ERROR) && mezz_protected(v)) {
 			info |= INTR_ERR;

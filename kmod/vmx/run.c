@@ -26,6 +26,7 @@
  * Known hack: SPEC_CTRL is written in C around vmx_switch(). The one RET in
  * between is covered by what enter.S does to return predictions.
  */
+#include <asm/barrier.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 #include <asm/special_insns.h>
@@ -223,6 +224,7 @@ int vmx_enter(struct mezz_vcpu *v)
 	bad = vmx_switch(v->r, &vmx->host_rsp, vmx->launched);
 	if (unlikely(v->lazy.switch_spec))
 		wrmsrl(MSR_IA32_SPEC_CTRL, v->lazy.host_spec);
+	barrier_nospec();	/* not past that, should it be mispredicted */
 	if (unlikely(bad))
 		return not_entered(v, bad);
 
@@ -234,6 +236,8 @@ int vmx_enter(struct mezz_vcpu *v)
 	reason = vmread(VMCS_EXIT_REASON);
 	if (unlikely(reason & REASON_ENTRY_FAILED)) {
 		v->exit = &vmx_exit_other;
+		if ((reason & REASON_BASIC) == VMX_ENTRY_MC)
+			mezz_exit_mc(v);
 		return mezz_fail_entry(v, reason);
 	}
 	vmx->launched = true;

@@ -193,6 +193,7 @@ bool vmx_flush(struct vmx_vcpu *vmx)
 	}
 	if (dirty & (BIT(MEZZ_DR6) | BIT(MEZZ_DR7)))
 		flush_dr(&vmx->v, dirty);
+	vmx_wake(vmx);
 	return true;
 }
 

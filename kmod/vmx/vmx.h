@@ -237,9 +237,12 @@ void vmx_exit_info(struct mezz_vcpu *v, u64 *code, u64 *info1, u64 *info2);
 
 /* check/controls.c */
 extern bool vmx_use_ad, vmx_use_pml;	/* module parameters; then what is used */
+extern bool vmx_nx_large;
 void vmx_read_caps(struct vmx_caps *caps);
 /* Control words into vmx_has. Return: NULL, or what is missing. */
 const char *vmx_probe_controls(void);
+/* The same for EPT: into vmx_has, vmx_pt_format and @host. */
+const char *vmx_probe_ept(struct mezz_host *host);
 
 /* check/dump.c */
 void vmx_dump(struct mezz_vcpu *v);
@@ -283,6 +286,12 @@ void vmx_fetch(struct mezz_vcpu *v, unsigned int what);
  * guest has to go on in software.
  */
 bool vmx_flush(struct vmx_vcpu *vmx);
+/* It executes from now on, if it had halted without an exit. */
+static inline void vmx_wake(struct vmx_vcpu *vmx)
+{
+	if (unlikely(vmx->v.vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT))
+		vmx_write(vmx, VMCS_GUEST_ACTIVITY, 0);
+}
 void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s);
 void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s);
 void vmx_get_dt(struct mezz_vcpu *v, bool idt, struct kvm_dtable *dt);

@@ -1,18 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Which controls the engine uses: one table of what it needs and what it wants, and by
- * which module parameters one does without. What a CPU grants of it is computed by
- * vmx_control_word() (check.c).
+ * which module parameters one does without; and what it uses of EPT. What a CPU grants of
+ * the controls is computed by vmx_control_word() (check.c).
  *
  * Locking: during probe only.
  */
 #include <linux/module.h>
 #include <linux/stddef.h>
+#include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <asm/msr-index.h>
 #include <asm/processor.h>
 
 #include "../vmx.h"
+
+/* EPT entries: SDM 3, "The Extended Page Table Mechanism (EPT)" */
+#define EPT_READ		BIT_ULL(0)
+#define EPT_WRITE		BIT_ULL(1)
+#define EPT_EXEC		BIT_ULL(2)
+#define EPT_TYPE_WB		(6ull << 3)	/* UC is 0 */
+#define EPT_IGNORE_PAT		BIT_ULL(6)
+#define EPT_LARGE		BIT_ULL(7)
+#define EPT_ACCESSED		BIT_ULL(8)
+#define EPT_DIRTY		BIT_ULL(9)
 
 void vmx_read_caps(struct vmx_caps *caps)
 {
@@ -70,7 +81,7 @@ static const struct {
  * What can be done without, by the names that in-tree KVM has for it. After the
  * module is loaded they say what is used.
  */
-bool vmx_use_ad = true, vmx_use_pml = true;
+bool vmx_use_ad = true, vmx_use_pml = true, vmx_nx_large;
 static bool use_unrestricted = true, use_vpid = true;
 static bool use_tpr_shadow = true, use_timer = true, use_apicv = true;
 
@@ -88,6 +99,9 @@ module_param_named(preemption_timer, use_timer, bool, 0444);
 MODULE_PARM_DESC(preemption_timer, "VMX: guests that never exit are stopped (default: so)");
 module_param_named(pml, vmx_use_pml, bool, 0444);
 MODULE_PARM_DESC(pml, "VMX: dirty logging by the CPU (default: if it can, and with eptad)");
+
+module_param_named(nx_large, vmx_nx_large, bool, 0444);
+MODULE_PARM_DESC(nx_large, "VMX: code by 4 KiB pages (default: on CPUs with iTLB multihit)");
 
 static const struct {
 	bool *use;
@@ -120,5 +134,54 @@ const char *vmx_probe_controls(void)
 	}
 	if (vmx_has.exec & (EXEC_CR3_LOAD | EXEC_CR3_STORE))
 		return "unintercepted CR3";
+	return NULL;
+}
+
+/* --- EPT, after the controls --- */
+
+/* Accessed and dirty bits are added by probe. */
+struct mezz_pt_format vmx_pt_format = {
+	.present = EPT_READ | EPT_WRITE | EPT_EXEC,
+	.table = EPT_READ | EPT_WRITE | EPT_EXEC,
+	.leaf = EPT_TYPE_WB | EPT_IGNORE_PAT,
+	.large = EPT_LARGE,
+	.read = EPT_READ,
+	.write = EPT_WRITE,
+	.exec = EPT_EXEC,
+	.uncached = EPT_TYPE_WB,
+	.addr = GENMASK_ULL(51, 12),
+};
+
+const char *vmx_probe_ept(struct mezz_host *host)
+{
+	u64 cap = vmx_has.caps.ept_vpid, levels = 4;
+
+	if (!(cap & EPT_CAP_4_LEVELS) || !(cap & EPT_CAP_WB))
+		return "EPT with four levels in cacheable memory";
+	if (!(cap & EPT_CAP_INVEPT) || !(cap & (EPT_CAP_INVEPT_ONE | EPT_CAP_INVEPT_ALL)))
+		return "INVEPT";
+	vmx_has.invept_type = cap & EPT_CAP_INVEPT_ONE ? 1 : 2;
+	/* A VPID without a way to drop its translations is of no use. */
+	if (!(cap & VPID_CAP_INVVPID) || !(cap & (VPID_CAP_ONE | VPID_CAP_ALL)))
+		vmx_has.exec2 &= ~EXEC2_VPID;
+	vmx_has.invvpid_type = cap & VPID_CAP_ONE ? 1 : 2;
+	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
+		levels = 5;
+	vmx_has.eptp = MEM_TYPE_WB | (levels - 1) << EPTP_LEVELS_SHIFT;
+	/* Not beside a page directory that is mapped read-only: limited.c. */
+	vmx_use_ad &= (vmx_has.exec2 & EXEC2_UNRESTRICTED) && (cap & EPT_CAP_AD);
+	if (vmx_use_ad) {
+		vmx_has.eptp |= EPTP_AD;
+		vmx_pt_format.accessed = EPT_ACCESSED;
+		vmx_pt_format.dirty = EPT_DIRTY;
+		vmx_pt_format.leaf |= EPT_ACCESSED;
+		vmx_pt_format.table |= EPT_ACCESSED;
+	}
+	vmx_use_pml &= vmx_use_ad;
+	vmx_pt_format.logs = vmx_use_pml;
+	host->pt_levels = levels;
+	vmx_nx_large |= boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
+	host->nx_large = vmx_nx_large;
+	host->max_page_level = !(cap & EPT_CAP_2M) ? 1 : cap & EPT_CAP_1G ? 3 : 2;
 	return NULL;
 }
