@@ -241,7 +241,7 @@ static void table_weaken_mask(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, entry(vm, gfn, &level),
 				gfn << PAGE_SHIFT | rw() | (clean ? 0 : dirty));
 	}
-	z.flush = false;
+	mezz_zap_done(vm, &z);
 	mezz_pt_weaken_mask(vm, 0x220, ~0ul, dirty, &z);
 	mezz_pt_weaken_mask(vm, 0x800, ~0ul, dirty, &z);
 	KUNIT_EXPECT_FALSE(test, z.flush);
@@ -250,6 +250,52 @@ static void table_weaken_mask(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, entry(vm, 0x400, &level), 0ull);
 	KUNIT_EXPECT_EQ(test, vm->stat[MEZZ_VM_STAT_pages_2m], 0ull);
 	mezz_zap_done(vm, &z);
+}
+
+/*
+ * What one has taken out is not in the tables any more, but in TLBs until it has flushed:
+ * others, who find nothing, must not return earlier than that.
+ */
+static void table_unflushed(struct kunit *test)
+{
+	struct mezz_vm *vm = table_vm(test);
+	struct mezz_machine *m = machine_of(vm);
+	struct mezz_zap first = MEZZ_ZAP_INIT(first), zap = MEZZ_ZAP_INIT(zap);
+	struct mezz_zap range = MEZZ_ZAP_INIT(range), mask = MEZZ_ZAP_INIT(mask);
+	u64 write = mezz_engine->pt->write;
+	bool weakened;
+
+	for (weakened = false;; weakened = true) {
+		map(vm, 5, 1, 0x5000, rw());
+		if (weakened)
+			mezz_pt_weaken(vm, 5, 6, write, &first);
+		else
+			mezz_pt_zap(vm, 5, 6, &first);
+		KUNIT_EXPECT_TRUE(test, first.flush);
+		mezz_pt_weaken(vm, 5, 6, write, &range);
+		KUNIT_EXPECT_TRUE(test, range.flush);
+		mezz_pt_weaken_mask(vm, 5, BIT(0), write, &mask);
+		KUNIT_EXPECT_TRUE(test, mask.flush);
+		mezz_pt_zap(vm, 5, 6, &zap);
+		KUNIT_EXPECT_TRUE(test, zap.flush);
+		m->flushes = 0;
+		/* Not in the order in which they began */
+		mezz_zap_done(vm, &zap);
+		mezz_zap_done(vm, &first);
+		mezz_pt_zap(vm, 5, 6, &zap);
+		KUNIT_EXPECT_TRUE(test, zap.flush);
+		mezz_zap_done(vm, &range);
+		mezz_zap_done(vm, &mask);
+		mezz_zap_done(vm, &zap);
+		KUNIT_EXPECT_EQ(test, m->flushes, 5u);
+		/* All have flushed: nothing is there, and in no TLB. */
+		mezz_pt_zap(vm, 5, 6, &zap);
+		mezz_pt_weaken(vm, 5, 6, write, &range);
+		mezz_pt_weaken_mask(vm, 5, BIT(0), write, &mask);
+		KUNIT_EXPECT_FALSE(test, zap.flush || range.flush || mask.flush);
+		if (weakened)
+			return;
+	}
 }
 
 static void table_age(struct kunit *test)
@@ -276,6 +322,7 @@ static struct kunit_case table_cases[] = {
 	KUNIT_CASE_PARAM(table_zap_large, format_gen_params),
 	KUNIT_CASE_PARAM(table_weaken, format_gen_params),
 	KUNIT_CASE_PARAM(table_weaken_mask, format_gen_params),
+	KUNIT_CASE_PARAM(table_unflushed, format_gen_params),
 	KUNIT_CASE_PARAM(table_age, format_gen_params),
 	{}
 };
