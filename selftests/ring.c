@@ -157,6 +157,22 @@ TEST(arguments)
 	CHECK_ERR(enable(vm, ring_bytes), EINVAL);
 }
 
+/* What a slot that logs already has noted would be in no ring. */
+TEST(enabled_late)
+{
+	struct vm *vm = vm_new(0);
+	void *memory = host_pages(PAGE);
+
+	if (dev_cap(KVM_CAP_DIRTY_LOG_RING) <= 0)
+		test_skip("no KVM_CAP_DIRTY_LOG_RING");
+	vm_slot(vm, SLOT_FREE, KVM_MEM_LOG_DIRTY_PAGES, LOG_GPA, PAGE, memory);
+	if (!dev_is_kvm()) { /* which takes it */
+		CHECK_ERR(enable(vm, PAGE), EINVAL);
+		vm_slot(vm, SLOT_FREE, 0, LOG_GPA, PAGE, memory);
+	}
+	enable_smallest(vm);
+}
+
 /* Garbage in the ring does no harm. */
 TEST(garbage)
 {
