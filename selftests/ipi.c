@@ -3,6 +3,7 @@
  * IPIs between vCPUs: all destination modes and shorthands, NMI, INIT and SIPI,
  * in xAPIC and x2APIC mode; MSIs and the I/O APIC that choose among several.
  */
+#include <time.h>
 #include "test.h"
 
 #define LIMIT	3000000ull
@@ -282,6 +283,27 @@ static void sleeper_guest(uint64_t arg)
 	g_sync(1);
 }
 
+static uint64_t cpu_time(struct vcpu *v)
+{
+	struct timespec t;
+	clockid_t id;
+
+	REQUIRE(!pthread_getcpuclockid(v->thread, &id) && !clock_gettime(id, &t), "no clock");
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* KVM_RUN waits there, and does not return to be called again and again. */
+static void check_sleeps(struct vcpu *v)
+{
+	uint64_t begin = now_ns(), used = cpu_time(v);
+
+	sleep_ms(200);
+	used = cpu_time(v) - used;
+	begin = now_ns() - begin;
+	CHECK(used < begin / 4, "of %llu us, the vCPU runs %llu", (unsigned long long)begin / 1000,
+	      (unsigned long long)used / 1000);
+}
+
 TEST(uninitialized)
 {
 	struct vm *vm = vm_new(VM_IRQCHIP);
@@ -290,9 +312,13 @@ TEST(uninitialized)
 
 	vm_code(vm, BOOT_AT, ap);
 	vcpu_start_ap(ap);
+	check_sleeps(ap);
 	vcpu_long_mode(v, sleeper_guest, 0);
 	vcpu_run_sync(v);
-	sleep_ms(50);
+	if (dev_is_kvm()) /* for which an NMI is a reason to wake up */
+		sleep_ms(50);
+	else
+		check_sleeps(ap);
 	vcpu_stop_ap(ap);
 	CHECK_EQ(*(uint32_t *)vm_ptr(vm, BOOT_AT + 0x100), 0);
 	vcpu_ioctl(ap, KVM_GET_MP_STATE, &mp);
