@@ -297,3 +297,50 @@ TEST_SECONDS(several_vcpus, 60)
 		vcpu_join(vm->vcpus[i]);
 	test_note("%u logs in %u rounds", logs, ROUNDS);
 }
+
+/* --- a slot that is moved --- */
+
+#define ELSEWHERE 0x80000000ull
+#define MOVES	  16u
+
+static uint64_t place(unsigned int round)
+{
+	return round & 1 ? ELSEWHERE : GPA;
+}
+
+static void moved_guest(uint64_t arg)
+{
+	(void)arg;
+	g_spin_politely();
+	for (uint32_t round = 0; round < MOVES; round++) {
+		while (go != round)
+			g_pause();
+		for (unsigned int i = 0; i < PAGES; i++)
+			G_WRITE(uint64_t, place(round) + i * PAGE, round);
+		/* No exit: the last pages may be known to this CPU only. */
+		done_with[0] = round + 1;
+	}
+}
+
+/* What was written at the old place is in the log that is taken at the new one. */
+TEST(moved)
+{
+	struct vcpu *v = vm_that_logs(moved_guest);
+
+	vcpu_start(v);
+	for (unsigned int round = 0; round < MOVES; round++) {
+		uint64_t sum[WORDS] = {}, until = now_ns() + 10000000000ull;
+		unsigned int lost = 0;
+
+		go = round;
+		while (done_with[0] != round + 1)
+			REQUIRE(now_ns() < until, "round %u does not end", round);
+		vm_slot(v->vm, SLOT_FREE, KVM_MEM_LOG_DIRTY_PAGES, place(round + 1), PAGES * PAGE,
+			memory);
+		take_log(v->vm, sum);
+		for (unsigned int i = 0; i < PAGES; i++)
+			lost += !has(sum, i);
+		CHECK(!lost, "round %u: %u pages are not in the log", round, lost);
+	}
+	vcpu_join(v);
+}
