@@ -344,3 +344,137 @@ TEST(moved)
 	}
 	vcpu_join(v);
 }
+
+/* --- an invalidation while it is switched on --- */
+
+#define LARGE	   0x200000ull
+#define OTHER_SLOT (SLOT_FREE + 1)
+#define OTHER_GPA  0x3ff00000ull
+#define MS	   1000000ull
+#define UNMAPS	   "mmu_notifier_unmaps" /* a statistic of this driver only */
+
+static uint64_t big_size;
+static volatile uint32_t stop;
+static volatile bool under_way;
+static unsigned int unflushed;
+
+static void counting_guest(uint64_t arg)
+{
+	(void)arg;
+	g_spin_politely();
+	for (uint64_t n = 1; !stop; n++) {
+		G_WRITE(uint64_t, GPA, n);
+		G_WRITE(uint64_t, OTHER_GPA, n);
+	}
+}
+
+static void big_log(struct vm *vm, bool on)
+{
+	vm_slot(vm, SLOT_FREE, on ? KVM_MEM_LOG_DIRTY_PAGES : 0, GPA, big_size, memory);
+}
+
+/* Where there are two CPUs, the guest has the second to itself: no exit empties its TLB. */
+static void pin(pthread_t thread, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_setaffinity_np(thread, sizeof(set), &set);
+}
+
+static void *log_on_thread(void *vm)
+{
+	big_log(vm, true);
+	under_way = false;
+	return NULL;
+}
+
+static uint64_t vm_stat(struct vm *vm, const char *name)
+{
+	struct vcpu all = { .fd = vm->fd };
+	uint64_t value = 0;
+
+	vcpu_stat(&all, name, &value);
+	return value;
+}
+
+/* The guest comes to @n. Without sleep: that would give the CPU to the ioctl. */
+static bool guest_is_at(volatile uint64_t *at, uint64_t n)
+{
+	uint64_t until = now_ns() + 8000 * MS;
+
+	while (*at < n)
+		if (now_ns() > until)
+			return false;
+	return true;
+}
+
+/* Were the invalidation, and the guest's steps after it, before the ioctl's end? */
+static bool invalidate_round(struct vm *vm, volatile uint64_t *other)
+{
+	uint64_t before, flushes, seen;
+	pthread_t thread;
+	bool met;
+
+	big_log(vm, false);
+	REQUIRE(guest_is_at(other, *other + 2), "the guest stands still");
+	before = vm_stat(vm, "pages_2m");
+	under_way = true;
+	REQUIRE(!pthread_create(&thread, NULL, log_on_thread, vm), "pthread_create fails");
+	/* The page is at the slot's beginning, so it is among the first to be looked at. */
+	while (under_way && vm_stat(vm, "pages_2m") >= before)
+		usleep(100);
+	flushes = vm_stat(vm, UNMAPS);
+	CHECK_OK(madvise(memory, LARGE, MADV_DONTNEED));
+	flushes = vm_stat(vm, UNMAPS) - flushes;
+	seen = *other;
+	REQUIRE(guest_is_at(other, seen + 2), "the guest stands still");
+	met = under_way;
+	CHECK(*(volatile uint64_t *)memory >= seen + 2,
+	      "after step %llu the guest has written to a page that is the host's again",
+	      (unsigned long long)seen);
+	REQUIRE(!pthread_join(thread, NULL), "pthread_join fails");
+	unflushed += met && !flushes;
+	return met;
+}
+
+/*
+ * To switch a big slot's log on takes long, and ends with the flush. A page of it that is
+ * taken away in the meantime is in no table any more, but still in the guest's TLB: it
+ * must have left that, too, before the host uses it for something else. Emulated CPUs empty
+ * their TLBs at every exit, and the host's own flush makes one: there, only the statistic
+ * tells.
+ */
+TEST(invalidate_while_log_starts)
+{
+	unsigned int bits, most, unused, rounds = 0, met = 0;
+	uint64_t *other = host_pages(PAGE), until;
+	struct vcpu *v;
+
+	/* In-tree KVM has two bitmaps for it, and looks only at what is mapped. */
+	most = dev_is_kvm() ? 34 : 40;
+	__cpuid(0x80000008, bits, unused, unused, unused);
+	bits = (bits & 0xff) < most ? bits & 0xff : most;
+	big_size = (1ull << bits) - GPA;
+	memory = mmap(NULL, big_size + LARGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	REQUIRE(memory != MAP_FAILED, "%u bits of address space: %s", bits, strerror(errno));
+	memory = (uint8_t *)(((uintptr_t)memory + LARGE - 1) & ~(LARGE - 1));
+	if (madvise(memory, LARGE, MADV_HUGEPAGE))
+		test_skip("a kernel without huge pages");
+	v = vm_with_guest(VM_PLAIN, counting_guest, 0);
+	vm_slot(v->vm, OTHER_SLOT, 0, OTHER_GPA, PAGE, other);
+	big_log(v->vm, false);
+	pin(pthread_self(), 0);
+	vcpu_start(v);
+	pin(v->thread, 1);
+	for (until = now_ns() + 2500 * MS; rounds < 20 && (!rounds || now_ns() < until); rounds++)
+		met += invalidate_round(v->vm, other);
+	stop = 1;
+	vcpu_join(v);
+	/* One may have met the end, when the log was on but the ioctl had not returned. */
+	CHECK(unflushed < 2 || dev_is_kvm(), "TLBs were not flushed in %u of %u rounds", unflushed,
+	      met);
+	test_note("%u rounds, %u of them before the log was on", rounds, met);
+}
