@@ -520,6 +520,67 @@ TEST(exception_payload)
 	CHECK_EQ(s.cr2, 0x1234567000);
 }
 
+static volatile uint64_t db_dr6;
+
+static void on_db(struct guest_regs *r)
+{
+	uint64_t dr6;
+
+	(void)r;
+	asm volatile("mov %%dr6, %0" : "=r"(dr6));
+	db_dr6 = dr6;
+}
+
+static void db_guest(uint64_t arg)
+{
+	g_cpu()->handler[1] = on_db;
+	/* A breakpoint that is never met, so that the CPU's own debug registers are in use. */
+	asm volatile("mov %0, %%dr0" : : "r"(arg));
+	asm volatile("mov %0, %%dr7" : : "r"(0x402ull));
+	for (unsigned int i = 1; i <= 2; i++) {
+		g_sync(1); /* the #DB is set here */
+		asm volatile("nop");
+		G_CHECK_EQ(g_cpu()->irqs[1], i);
+		G_CHECK_EQ(db_dr6, 0xffff4ff0);
+		g_sync(2); /* with the guest's debug registers as they are now */
+	}
+	asm volatile("mov %0, %%dr7" : : "r"(0x400ull));
+}
+
+/* DR6 has 32 bits. What a payload has above them would fault where it is loaded. */
+TEST(exception_payload_db)
+{
+	static const uint64_t payloads[] = { 1ull << 32 | 1 << 14, ~0ull << 32 | 1 << 14 };
+	struct kvm_debugregs d;
+	struct vcpu *v;
+
+	if (dev_cap(KVM_CAP_EXCEPTION_PAYLOAD) <= 0)
+		test_skip("no KVM_CAP_EXCEPTION_PAYLOAD");
+	if (dev_is_kvm())
+		test_skip("in-tree KVM puts all of the payload into DR6");
+	v = vm_with_guest(0, db_guest, GVA_FREE);
+	vm_enable_cap(v->vm, KVM_CAP_EXCEPTION_PAYLOAD, 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct kvm_vcpu_events e;
+
+		CHECK_EQ(vcpu_run_sync(v), 1);
+		v->run->immediate_exit = 1;
+		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+		v->run->immediate_exit = 0;
+		vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &e);
+		e.exception.pending = 1;
+		e.exception.nr = 1;
+		e.exception_has_payload = 1;
+		e.exception_payload = payloads[i];
+		vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &e);
+		CHECK_EQ(vcpu_run_sync(v), 2);
+		vcpu_ioctl(v, KVM_GET_DEBUGREGS, &d);
+		CHECK_EQ(d.dr6, 0xffff4ff0);
+		vcpu_ioctl(v, KVM_SET_DEBUGREGS, &d);
+	}
+	vcpu_run(v);
+}
+
 /* --- deliveries that a second-stage fault interrupts --- */
 
 /*
