@@ -195,6 +195,46 @@ TEST(lapic_tsc_deadline)
 	vcpu_run(v);
 }
 
+static void far_deadline_guest(uint64_t when)
+{
+	struct guest_cpu *c = g_cpu();
+
+	prepare();
+	g_apic_write(APIC_LVTT, 0x40 | TSC_DEADLINE);
+	g_sti();
+	g_wrmsr(MSR_TSC_DEADLINE, when);
+	g_sync(1); /* It goes on. */
+	uint64_t until = g_rdtsc() + tsc_per_ms * 20;
+
+	while (g_rdtsc() < until)
+		g_pause();
+	G_CHECK_EQ(c->irqs[0x40], 0);
+	G_CHECK_EQ(g_rdmsr(MSR_TSC_DEADLINE), when);
+	/* Nor is it in the way of one that comes. */
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + tsc_per_ms);
+	G_CHECK(g_wait_for(&c->irqs[0x40], 1, LIMIT));
+}
+
+/* So far away that a sum with the offset, or a difference, does not fit any more. */
+TEST(lapic_tsc_deadline_far)
+{
+	static const uint64_t deadlines[] = { ~0ull, 1ull << 63, (1ull << 63) - 1, 1ull << 62 };
+
+	if (dev_cap(KVM_CAP_TSC_DEADLINE_TIMER) <= 0)
+		test_skip("no TSC-deadline timer");
+	for (unsigned int i = 0; i < 4; i++) {
+		struct kvm_cpuid2 *c = cpuid_copy();
+		struct vcpu *v = with_tsc(VM_IRQCHIP, far_deadline_guest, deadlines[i]);
+
+		cpuid_find(c, 1, 0)->ecx |= 1 << 24;
+		vcpu_set_cpuid(v, c);
+		guest_cpus[0].irqs[0x40] = 0;
+		CHECK_EQ(vcpu_run_sync(v), 1);
+		vcpu_run(v);
+		vm_free(v->vm);
+	}
+}
+
 /* --- PIT --- */
 
 static void pit_program(uint8_t mode, uint16_t value)
@@ -470,4 +510,57 @@ TEST(vm_clock)
 	CHECK_ERR(ioctl(vm->fd, KVM_SET_CLOCK, &bad), EINVAL);
 	CHECK_ERR(ioctl(vm->fd, KVM_SET_CLOCK, NULL), EFAULT);
 	CHECK_ERR(ioctl(vm->fd, KVM_GET_CLOCK, NULL), EFAULT);
+}
+
+#define MSR_CLOCK 0x4b564d01
+
+struct time_info {
+	uint32_t version, pad;
+	uint64_t tsc, system;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t flags, pad2[2];
+};
+
+static void clock_guest(uint64_t gpa)
+{
+	g_wrmsr(MSR_CLOCK, gpa | 1);
+	g_sync(1);
+}
+
+/* The multiplier and the shift of a guest's kvmclock whose TSC is said to have @khz. */
+static uint64_t clock_factor(uint64_t khz)
+{
+	struct vm *vm = vm_new(VM_IRQCHIP);
+	struct vcpu *v = vcpu_new(vm, 0);
+	uint64_t gpa = vm_alloc(vm, 1);
+	struct time_info *t = vm_ptr(vm, gpa);
+	uint64_t factor;
+
+	if (khz)
+		CHECK_OK(ioctl(v->fd, KVM_SET_TSC_KHZ, khz));
+	vcpu_long_mode(v, clock_guest, gpa);
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	CHECK(t->version && !(t->version & 1), "version %u", t->version);
+	CHECK(t->mul != 0, "the clock stands");
+	factor = (uint64_t)t->mul << 8 | (uint8_t)t->shift;
+	vm_free(vm);
+	return factor;
+}
+
+/*
+ * A rate that is almost the host's is not scaled to (250 ppm are tolerated): the clock has to
+ * be made from the TSC that there is.
+ */
+TEST(clock_of_almost_the_hosts_rate)
+{
+	uint64_t khz = with_tsc(0, clock_guest, 0) ? tsc_per_ms : 0, factor;
+
+	if (!(dev_cpuid_reg(0x40000001, 0, 'a') >> 3 & 1))
+		test_skip("no kvmclock");
+	factor = clock_factor(0);
+	CHECK_EQ(clock_factor(khz), factor);
+	CHECK_EQ(clock_factor(khz + 1), factor);
+	CHECK_EQ(clock_factor(khz + khz / 10000), factor);
+	CHECK_EQ(clock_factor(khz - khz / 10000), factor);
 }
