@@ -339,6 +339,77 @@ TEST(hlt_without_exit)
 		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
 }
 
+static void deaf_hlt_guest(uint64_t arg)
+{
+	(void)arg;
+	asm volatile("1: hlt\n   jmp 1b");
+}
+
+static void woken_guest(uint64_t arg)
+{
+	G_CHECK_EQ(arg, 55);
+}
+
+/* Not even an interrupt ends this guest's HLT; what user space makes of the vCPU does. */
+TEST(hlt_without_exit_left)
+{
+	struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = {};
+	struct sigaction act = { .sa_handler = nothing };
+	struct kvm_regs r;
+	struct vm *vm;
+	struct vcpu *v;
+
+	if (!(dev_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		test_skip("no KVM_X86_DISABLE_EXITS_HLT");
+	if (dev_is_kvm() && cpu_has_vmx())
+		test_skip("in-tree KVM leaves it halted");
+	vm = vm_new(0);
+	vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT);
+	v = vcpu_new(vm, 0);
+	vcpu_long_mode(v, deaf_hlt_guest, 0);
+	vcpu_get_regs(v, &r);
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 3; i++)
+		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+	setitimer(ITIMER_REAL, &never, NULL);
+	r.rip = (uintptr_t)woken_guest;
+	r.rdi = 55;
+	vcpu_set_regs(v, &r);
+	vcpu_run(v);
+}
+
+#define FEATURE_UNHALT 7
+
+static void unhalt_guest(uint64_t expected)
+{
+	uint32_t r[4];
+
+	g_cpuid(0x40000001, 0, r);
+	G_CHECK_EQ(r[0] >> FEATURE_UNHALT & 1, expected);
+}
+
+/* A HLT that does not exit is not ended by a kick, which therefore is not offered. */
+TEST(hlt_without_exit_no_kick)
+{
+	struct kvm_cpuid2 *c = cpuid_copy();
+
+	if (!(dev_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		test_skip("no KVM_X86_DISABLE_EXITS_HLT");
+	cpuid_find(c, 0x40000001, 0)->eax |= 1 << FEATURE_UNHALT;
+	for (unsigned int native = 0; native < 2; native++) {
+		struct vm *vm = vm_new(VM_IRQCHIP);
+		struct vcpu *v;
+
+		if (native)
+			vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT);
+		v = vcpu_new(vm, 0);
+		vcpu_set_cpuid(v, c);
+		vcpu_long_mode(v, unhalt_guest, !native);
+		vcpu_run(v);
+	}
+}
+
 static void platform_info_guest(uint64_t arg)
 {
 	uint64_t value;
