@@ -272,6 +272,48 @@ TEST(init_sipi_x2apic)
 	init_sipi(true);
 }
 
+static void native_guest(uint64_t arg)
+{
+	volatile uint32_t *count = (uint32_t *)(uintptr_t)(BOOT_AT + 0x100);
+
+	(void)arg;
+	start_apic();
+	for (uint32_t i = 1; i <= 3; i++) {
+		ipi(1, 0x4500);
+		ipi(1, 0x600 | BOOT_AT >> 12);
+		if (!g_spin_until(count, i, LIMIT)) {
+			g_fail(__FILE__, __LINE__, "starts of the halted CPU", *count, i);
+			break;
+		}
+		/* It is on its way to the next HLT. */
+		for (unsigned int k = 0; k < 1000; k++)
+			g_pause();
+	}
+	g_sync(1);
+}
+
+/* INIT and SIPI to a CPU whose HLT does not exit: it is in the guest, with interrupts off. */
+TEST(init_sipi_native_hlt)
+{
+	struct vm *vm = vm_new(VM_IRQCHIP);
+	struct kvm_sregs s;
+
+	if (!(dev_cap(KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_HLT))
+		test_skip("no KVM_X86_DISABLE_EXITS_HLT");
+	if (dev_is_kvm() && cpu_is_bochs())
+		test_skip("in-tree KVM never gets Bochs' CPU back from such a guest");
+	vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT);
+	vm_code(vm, BOOT_AT, ap);
+	vcpu_long_mode(vcpu_new(vm, 0), native_guest, 0);
+	vcpu_start_ap(vcpu_new(vm, 1));
+	vcpu_run_sync(vm->vcpus[0]);
+	vcpu_stop_ap(vm->vcpus[1]);
+	vcpu_get_sregs(vm->vcpus[1], &s);
+	CHECK_EQ(s.cs.selector, BOOT_AT >> 4);
+	CHECK_EQ(s.cr0 & 0x80000001, 0);
+	vcpu_run(vm->vcpus[0]);
+}
+
 /* An AP that waits for INIT does not run, whatever is sent to it. */
 static void sleeper_guest(uint64_t arg)
 {
