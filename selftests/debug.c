@@ -242,6 +242,41 @@ static void trap_flag_guest(uint64_t expected)
 	G_CHECK_EQ(steps, expected);
 }
 
+extern char stepped_sti_end[];
+
+static void on_first_step(struct guest_regs *r)
+{
+	on_db(r);
+	r->rflags &= ~0x100ull;
+	G_CHECK_EQ(r->rflags & 0x200, 0x200);
+}
+
+static void sti_guest(uint64_t late)
+{
+	g_cpu()->handler[1] = on_first_step;
+	for (unsigned int i = 1; i <= 3; i++) {
+		/* POPF is not stepped, STI is: within its own shadow. */
+		asm volatile("pushf; orl $0x100, (%%rsp); popf\n"
+			     "sti\n"
+			     "stepped_sti_end: nop\n"
+			     "cpuid\n"
+			     "cli"
+			     :
+			     : "a"(0)
+			     : "rbx", "rcx", "rdx", "memory", "cc");
+		G_CHECK_EQ(hits, i);
+		G_CHECK_EQ(hit_rip, (uintptr_t)stepped_sti_end + late);
+		G_CHECK_EQ(hit_dr6 & 1 << 14, 1 << 14);
+	}
+}
+
+TEST(guest_steps_sti)
+{
+	need_true_steps();
+	/* QEMU's CPU has the shadow keep the step off, too: it is that of the NOP. */
+	vcpu_run(vm_with_guest(0, sti_guest, cpu_is_qemu()));
+}
+
 static bool any(struct vcpu *v)
 {
 	return v->run->exit_reason == KVM_EXIT_IO || v->run->exit_reason == KVM_EXIT_MMIO;
