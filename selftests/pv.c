@@ -314,6 +314,48 @@ TEST(pv_eoi_switched_off)
 	vcpu_run(v);
 }
 
+static void on_irq_asked(struct guest_regs *r)
+{
+	g_sync(1);
+	on_pv_eoi(r);
+}
+
+static void eoi_asked_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+
+	(void)arg;
+	c->handler[0x50] = on_irq_asked;
+	g_x2apic_enable();
+	g_wrmsr(MSR_EOI, (uintptr_t)&eoi_flag | 1);
+	g_sti();
+	for (unsigned int i = 1; i <= 5; i++) {
+		g_wrmsr(0x83f, 0x50);
+		G_CHECK(g_wait_for(&c->irqs[0x50], i, LIMIT));
+		for (unsigned int n = 0; n < 8; n++)
+			G_CHECK_EQ(g_rdmsr(MSR_X2APIC(APIC_ISR) + n), 0);
+	}
+}
+
+/* What a halted vCPU would wake for hangs on the guest's word: a state that asks for both. */
+TEST(pv_eoi_while_halted)
+{
+	struct kvm_mp_state halted = { KVM_MP_STATE_HALTED }, mp = { KVM_MP_STATE_RUNNABLE };
+	struct vcpu *v;
+
+	need(FEATURE_EOI, "PV EOI");
+	v = add(vm_new(VM_IRQCHIP), 0, eoi_asked_guest, 0);
+	for (unsigned int i = 0; i < 5; i++) {
+		CHECK_EQ(vcpu_run_sync(v), 1);
+		vcpu_ioctl(v, KVM_SET_MP_STATE, &halted);
+		vcpu_ioctl(v, KVM_GET_MP_STATE, &mp);
+		CHECK_EQ(mp.mp_state, KVM_MP_STATE_HALTED);
+		mp.mp_state = KVM_MP_STATE_RUNNABLE;
+		vcpu_ioctl(v, KVM_SET_MP_STATE, &mp);
+	}
+	vcpu_run(v);
+}
+
 /* --- IPIs by hypercall --- */
 
 static void ipi_target(uint64_t arg)
