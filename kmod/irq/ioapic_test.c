@@ -125,6 +125,30 @@ static void ioapic_edge_clears_remote_irr(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, reg_read(m, REG_TABLE + 10) & RTE_REMOTE_IRR);
 }
 
+/* That an edge was delivered says nothing of the level that its pin has now. */
+static void ioapic_edge_becomes_level(struct kunit *test)
+{
+	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_FULL);
+	struct kvm_ioapic_state s;
+
+	set_rte(m, 5, 0, 0x61);
+	raise(m, 5, 1);
+	serve(test, m, 0, 0x61);
+	raise(m, 5, 0);
+	set_rte(m, 5, 0, 0x61 | RTE_LEVEL);
+	raise(m, 5, 1);
+	/* while the line is up */
+	set_rte(m, 6, 0, 0x62);
+	raise(m, 6, 1);
+	reg_write(m, REG_TABLE + 12, 0x62 | RTE_LEVEL);
+	mezz_ioapic_get(&m->vm, &s);
+	KUNIT_EXPECT_EQ(test, s.irr, (u32)(BIT(5) | BIT(6)));
+	raise(m, 5, 0);
+	raise(m, 6, 0);
+	mezz_ioapic_get(&m->vm, &s);
+	KUNIT_EXPECT_EQ(test, s.irr, 0u);
+}
+
 static void ioapic_modes(struct kunit *test)
 {
 	struct mezz_machine *m = mezz_machine_new(test, 2, MEZZ_CHIP_FULL);
@@ -218,6 +242,7 @@ static struct kunit_case ioapic_cases[] = {
 	KUNIT_CASE(ioapic_level),
 	KUNIT_CASE(ioapic_masked),
 	KUNIT_CASE(ioapic_edge_clears_remote_irr),
+	KUNIT_CASE(ioapic_edge_becomes_level),
 	KUNIT_CASE(ioapic_modes),
 	KUNIT_CASE(ioapic_rtc_coalesces),
 	KUNIT_CASE(ioapic_edge_notifies),
