@@ -142,7 +142,8 @@ static void timer_ticks(struct kunit *test)
 	struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_FULL);
 	struct mezz_lapic *l = m->v[0].lapic;
 
-	/* rounded up, and never wrapped */
+	/* rounded up, and never wrapped; the guest's TSC is scaled */
+	m->v[0].tsc_ratio = 1;
 	m->v[0].tsc_khz = 3000000;
 	KUNIT_EXPECT_GE(test, ticks_to_ns(l, 3000), 1000ull);
 	KUNIT_EXPECT_LE(test, ticks_to_ns(l, 3000), 1003ull);
