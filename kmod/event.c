@@ -296,7 +296,9 @@ void mezz_inject_events(struct mezz_vcpu *v)
 	/* A debugger that steps may want them to wait. */
 	if (likely(!(v->guest_debug & KVM_GUESTDBG_BLOCKIRQ)))
 		inject_external(v, busy);
-	if (unlikely(v->run->request_interrupt_window) && !mezz_irqchip_full(v->vm))
+	/* Not one that opens on nothing: between_sections() would ask for it again. */
+	if (unlikely(v->run->request_interrupt_window) && !mezz_irqchip_full(v->vm) &&
+	    mezz_lapic_takes_pic(v))
 		open_irq_window(v);
 	/* After the windows, on which the engine's answer may depend. */
 	if (v->lapic && !hw)

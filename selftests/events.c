@@ -317,6 +317,38 @@ TEST(interrupt_split)
 	vcpu_run(v);
 }
 
+static void masked_split_guest(uint64_t arg)
+{
+	struct guest_cpu *c = g_cpu();
+
+	(void)arg;
+	c->handler[0x41] = count;
+	g_apic_enable();
+	g_apic_write(APIC_LVT0, 0x10700);
+	g_sti();
+	g_sync(1);
+	g_sync(2); /* the window is asked for */
+	g_apic_write(APIC_LVT0, 0x700);
+	G_CHECK(g_wait_for(&c->irqs[0x41], 1, LIMIT));
+	g_cli();
+}
+
+/* The local APIC lets nothing of the PIC's pass: no window, and the guest goes on. */
+TEST(interrupt_split_masked)
+{
+	struct vcpu *v = vm_with_guest(VM_SPLIT, masked_split_guest, 0);
+
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	CHECK_EQ(v->run->ready_for_interrupt_injection, 0);
+	v->run->request_interrupt_window = 1;
+	CHECK_EQ(vcpu_run_sync(v), 2);
+	CHECK_EQ(v->run->ready_for_interrupt_injection, 0);
+	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_IRQ_WINDOW_OPEN);
+	v->run->request_interrupt_window = 0;
+	CHECK(inject(v, 0x41), "KVM_INTERRUPT: %s", strerror(errno));
+	vcpu_run(v);
+}
+
 TEST(interrupt_errors)
 {
 	struct vcpu *plain = vm_with_guest(0, window_guest, 0);
