@@ -281,6 +281,36 @@ TEST(same_as_on_ram)
 	run_emulate(vm_with_guest(0, emulate_guest, 0));
 }
 
+/* SSE does not depend on XCR0, which has been left as reset has it: x87 only. */
+static void no_sse_in_xcr0_guest(uint64_t arg)
+{
+	uint32_t regs[4];
+	uint64_t cr4;
+
+	g_cpuid(1, 0, regs);
+	if (!(regs[2] & 1u << 26)) /* XSAVE */
+		return;
+	asm volatile("mov %%cr4, %0" : "=r"(cr4));
+	asm volatile("mov %0, %%cr4" : : "r"(cr4 | 1 << 18)); /* OSXSAVE */
+	/* Each value is made between two exits. */
+	for (uint64_t i = 1; i < 4; i++) {
+		asm volatile("movq %0, %%xmm2; punpcklqdq %%xmm2, %%xmm2; movups %%xmm2, (%1)"
+			     :
+			     : "r"(i * arg), "r"(MMIO_BASE)
+			     : "memory");
+		G_CHECK_EQ(*(uint64_t *)mmio_ram, i * arg);
+		G_CHECK_EQ(*(uint64_t *)(mmio_ram + 8), i * arg);
+	}
+}
+
+TEST(no_sse_in_xcr0)
+{
+	struct vcpu *v = vm_with_guest(0, no_sse_in_xcr0_guest, 0x123456789abcdef);
+
+	v->on_exit = vcpu_mmio_ram;
+	vcpu_run(v);
+}
+
 /* --- reads and writes are as often as they should be --- */
 
 static void often_guest(uint64_t arg)

@@ -330,24 +330,21 @@ void mezz_fpu_set_fxregs(struct mezz_vcpu *v, const void *fx512)
 
 /*
  * The registers into the image, or back. XSAVE and XRSTOR reach what XCR0 enables, but the
- * instruction that is emulated need not have asked XCR0: none of SSE does.
+ * instruction that is emulated need not have asked XCR0: none of SSE does. It may be
+ * another than fpu->xcr0, where a guest can set it unseen.
  */
-static void live_save(struct mezz_fpu *fpu)
+static void live_image(struct image *img, bool save)
 {
-	if (fpu->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
-	image_save(fpu->img, mezz_host.xcr0);
-	if (fpu->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
-}
+	u64 xcr0 = host_xcr0 ? xgetbv(XCR_XFEATURE_ENABLED_MASK) : 0;
 
-static void live_restore(struct mezz_fpu *fpu)
-{
-	if (fpu->xcr0 != host_xcr0)
+	if (xcr0 != host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
-	image_restore(fpu->img, mezz_host.xcr0);
-	if (fpu->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
+	if (save)
+		image_save(img, mezz_host.xcr0);
+	else
+		image_restore(img, mezz_host.xcr0);
+	if (xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
 }
 
 static void *xmm(struct image *img, unsigned int n)
@@ -366,7 +363,7 @@ void mezz_fpu_get_vec(struct mezz_vcpu *v, unsigned int n, void *buf, unsigned i
 	u8 val[32] = {};
 
 	if (fpu->live)
-		live_save(fpu);
+		live_image(fpu->img, true);
 	memcpy(val, xmm(fpu->img, n), 16);
 	if (mezz_host.xcr0 & XFEATURE_MASK_YMM)
 		memcpy(val + 16, ymm_high(fpu->img, n), 16);
@@ -379,7 +376,7 @@ void mezz_fpu_set_vec(struct mezz_vcpu *v, unsigned int n, const void *buf, unsi
 	struct image *img = fpu->img;
 
 	if (fpu->live)
-		live_save(fpu);
+		live_image(img, true);
 	memcpy(xmm(img, n), buf, min_t(unsigned int, len, 16));
 	img->xstate_bv |= mezz_host.xcr0 & XFEATURE_MASK_SSE;
 	if (len > 16 && (mezz_host.xcr0 & XFEATURE_MASK_YMM)) {
@@ -387,5 +384,5 @@ void mezz_fpu_set_vec(struct mezz_vcpu *v, unsigned int n, const void *buf, unsi
 		img->xstate_bv |= XFEATURE_MASK_YMM;
 	}
 	if (fpu->live)
-		live_restore(fpu);
+		live_image(img, false);
 }
