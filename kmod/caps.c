@@ -78,7 +78,8 @@ long mezz_check_extension(struct mezz_vm *vm, unsigned long cap)
 /* Bits that are valid but not offered are ignored, as in-tree KVM does. */
 static long disable_exits(struct mezz_vm *vm, u64 exits)
 {
-	if (exits & ~(u64)KVM_X86_DISABLE_VALID_EXITS)
+	/* What vCPUs are told by CPUID follows from it (as on in-tree KVM since 6.4). */
+	if ((exits & ~(u64)KVM_X86_DISABLE_VALID_EXITS) || vm->nr_vcpus)
 		return -EINVAL;
 	vm->disabled_exits |= exits & NO_EXITS;
 	return 0;

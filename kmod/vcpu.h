@@ -121,7 +121,7 @@ struct mezz_ring {
  * struct mezz_lazy - CPU state that is switched when it is needed (cpu/lazy.h)
  * @spec_ctrl: the guest's SPEC_CTRL
  * @host_spec: the host's, sampled when the section began
- * @switch_spec: they differ, and world switches have to write them
+ * @switch_spec: world switches have to write them: they differ, or the host's always counts
  * @dr_live: DR0-3 are in the CPU, the guest's or its debugger's
  * @dr7_taken: the DR7 that hardware has is a debugger's
  * @guest_dr7: the guest's, while @dr7_taken

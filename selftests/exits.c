@@ -330,6 +330,9 @@ TEST(hlt_without_exit)
 	vm = vm_new(0);
 	CHECK_ERR(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
 	cap.args[0] = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
+	/* Once there are vCPUs it is too late, but for KVM before 6.4. */
+	if (!dev_is_kvm())
+		CHECK_ERR(ioctl(v->vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
 	vm_ioctl(vm, KVM_ENABLE_CAP, &cap);
 	v = vcpu_new(vm, 0);
 	vcpu_long_mode(v, native_hlt_guest, 0);

@@ -9,7 +9,8 @@
  *
  * TSC_AUX is loaded if the guest has an instruction that reads it and its value is
  * not the host's. SPEC_CTRL is written around each world switch, by the engine, if
- * the two differ and no control block does it (mezz_host.switch_spec).
+ * the two differ (or host/spec.h says always) and no control block does it
+ * (mezz_host.switch_spec).
  */
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>

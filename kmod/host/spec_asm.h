@@ -71,6 +71,10 @@
 	mov	$PRED_CMD_IBPB, %eax
 	xor	%edx, %edx
 	wrmsr
+#ifdef X86_BUG_IBPB_NO_RET
+	/* There it leaves the predictions of returns. */
+	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_BUG_IBPB_NO_RET
+#endif
 .Lno_ibpb_\@:
 .endm
 
@@ -87,9 +91,6 @@
 	MEZZ_IBPB X86_FEATURE_ENTRY_IBPB
 #ifdef X86_FEATURE_IBPB_ON_VMEXIT
 	MEZZ_IBPB X86_FEATURE_IBPB_ON_VMEXIT
-#endif
-#ifdef X86_BUG_IBPB_NO_RET
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_BUG_IBPB_NO_RET	/* IBPB leaves them */
 #endif
 .endm
 

@@ -12,7 +12,7 @@
  *
  * Execution is always permitted: the guest's own tables decide about it. Except by large
  * entries, on CPUs that a guest could stop with them (mezz_host.nx_large): there a fault
- * on execution splits the entry.
+ * on execution splits the entry, or adds the right.
  */
 #include <linux/irqflags.h>
 #include <linux/minmax.h>

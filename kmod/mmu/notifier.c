@@ -103,7 +103,7 @@ static int drop_young(struct mezz_vm *vm, unsigned long start, unsigned long end
 	drop(vm, start, end, &zap);
 	write_unlock(&vm->mmu.lock);
 	mezz_read_unlock(vm, idx);
-	young = zap.flush;
+	young = zap.flush;	/* or somebody else's are not flushed: a guess is enough */
 	finish(vm, &zap);
 	return young;
 }

@@ -62,8 +62,10 @@ void vmx_set_shadow(struct mezz_vcpu *v, u32 shadow)
 	else if (shadow & KVM_X86_SHADOW_INT_STI)
 		set = STATE_STI;
 	set_intr_state(vmx, SHADOWS, set);
-	if (set)
+	if (set) {
 		vmx->pre |= VMX_PRE_SHADOW;
+		vmx_wake(vmx);
+	}
 }
 
 bool vmx_irq_allowed(struct mezz_vcpu *v)
@@ -143,6 +145,8 @@ void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 		mezz_emul_deliver(v, vector);
 		return;
 	}
+	/* A CPU that has halted takes few kinds (SDM 3, "Event Injection"). */
+	vmx_wake(vmx);
 	switch (type) {
 	case MEZZ_EV_IRQ:
 		info |= INTR_TYPE_IRQ;
@@ -165,8 +169,6 @@ void vmx_inject(struct mezz_vcpu *v, enum mezz_event_type type, u8 vector,
 		/* A step behind STI: the shadow is still there, see check_shadow(). */
 		if (vector == DB_VECTOR)
 			vmx->pre |= VMX_PRE_SHADOW;
-		/* A guest that halts by itself can take few of them (SDM 3, "VM Entries"). */
-		vmx_wake(vmx);
 		/* Not ours to choose: SDM 3, "VM-Entry Control Fields". */
 		if (vector < 32 && (BIT(vector) & EXC_WITH_ERROR) && mezz_protected(v)) {
 			info |= INTR_ERR;
