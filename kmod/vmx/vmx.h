@@ -286,12 +286,14 @@ void vmx_fetch(struct mezz_vcpu *v, unsigned int what);
  * guest has to go on in software.
  */
 bool vmx_flush(struct vmx_vcpu *vmx);
+
 /* It executes from now on, if it had halted without an exit. */
 static inline void vmx_wake(struct vmx_vcpu *vmx)
 {
 	if (unlikely(vmx->v.vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT))
 		vmx_write(vmx, VMCS_GUEST_ACTIVITY, 0);
 }
+
 void vmx_get_segment(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s);
 void vmx_set_segment(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s);
 void vmx_get_dt(struct mezz_vcpu *v, bool idt, struct kvm_dtable *dt);
