@@ -106,10 +106,12 @@ static enum attempt try_map(struct mezz_vcpu *v, struct mezz_slot *slot, u64 gfn
 		if (invalidating(mmu, hva, map.level))
 			goto out;
 		map.level = best_level(slot, gfn, map.level);
-		if (unlikely(mezz_host.nx_large) && (access & MEZZ_ACC_EXEC))
-			map.level = 1;
-		else if (unlikely(mezz_host.nx_large) && map.level > 1)
-			bits &= ~pt->exec;
+		if (unlikely(mezz_host.nx_large)) {
+			if (access & MEZZ_ACC_EXEC)
+				map.level = 1;
+			else if (map.level > 1)
+				bits &= ~pt->exec;
+		}
 	}
 	switch (mezz_pt_map(vm, gfn, map.level, map.pa, bits, spare)) {
 	case MEZZ_MAP_DONE:
