@@ -116,6 +116,9 @@ class Console(pc.Shell):
         self.descriptor = ours
         self.console = pc.Stream(f'console of {name}', ours)
 
+    def _last_words(self, error):
+        return Failed(f'{error}\n{self.console.text[-2000:]}')
+
     def send(self, line):
         os.write(self.descriptor, line.encode() + b'\n')
 
@@ -134,14 +137,16 @@ class Console(pc.Shell):
                 return self
             except Failed as error:
                 if time.monotonic() > deadline:
-                    raise Failed(f'{error}\n{self.console.text[-2000:]}') from None
+                    raise self._last_words(error) from None
                 virsh('qemu-monitor-command', self.name, '--hmp', 'info status')
 
     def __enter__(self):
         return self.wait_shell()
 
-    def __exit__(self, *unused):
+    def __exit__(self, kind, error, trace):
         self.close()
+        if isinstance(error, Failed):
+            raise self._last_words(error) from None
 
     def close(self):
         if self.process.poll() is None:
