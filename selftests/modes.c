@@ -90,6 +90,19 @@ asm(".pushsection .rodata\n.code16\n"
     "movl $0, 0xc0001000\n" /* not writable: #PF */
     "paged32_end:\n"
 
+    ".globl user32, user32_end\n"
+    "user32:\n"
+    "mov $0x18, %eax\n ltr %ax\n"
+    "mov $0x43, %eax\n mov %ax, %ds\n"
+    "push %eax\n push $0x7e00\n push $2\n" /* SS ESP EFLAGS */
+    "push $0x3b\n push $(0x8000 + user32_3 - user32)\n"
+    "iret\n"
+    "user32_3:\n"
+    "mov 0xc0000000, %fs\n" /* MMIO */
+    "mov %fs:0x10, %ebx\n"
+    "hlt\n" /* #GP to the handler */
+    "user32_end:\n"
+
     ".globl vm86, vm86_end\n"
     "vm86:\n"
     "mov $0x18, %eax\n ltr %ax\n" /* QEMU wants the type that LTR loads */
@@ -358,6 +371,45 @@ TEST(paging_pae)
 	vcpu_set_sregs(v, &s);
 	check_paged32(v);
 	CHECK_EQ(pt[0] & 0x60, 0x60);
+}
+
+/* The CPU's own accesses to a descriptor are the supervisor's, also at CPL 3. */
+TEST(user_loads_segment_from_mmio)
+{
+	struct vcpu *v = prot_guest(1, 0, 0x80010000, 0); /* PG WP */
+	uint32_t *pd = vm_ptr(v->vm, GPA_PG), *pt = vm_ptr(v->vm, GPA_PG + 0x1000);
+	uint64_t *gdt = vm_ptr(v->vm, TABLES);
+	struct kvm_sregs s;
+	struct kvm_regs r;
+
+	vm_code(v->vm, CODE, user32);
+	*(uint32_t *)vm_ptr(v->vm, 0x20010) = 0x2468ace0;
+	pd[0] = (GPA_PG + 0x1000) | 7;
+	pd[0x300] = (GPA_PG + 0x2000) | 7;
+	for (unsigned int i = 0; i < 64; i++)
+		pt[i] = i << 12 | 3;
+	pt[CODE >> 12] |= 4;
+	pt[0x20] |= 4;
+	pt[1024] = 0xe0000007;
+	gdt[6] = desc(0x20000, 0xffff, 0xf2, 4); /* not accessed yet */
+	gdt[7] = desc(0, 0xfffff, 0xfb, 0xc);
+	gdt[8] = desc(0, 0xfffff, 0xf3, 0xc);
+	vcpu_get_sregs(v, &s);
+	s.gdt.limit = 0x47;
+	vcpu_set_sregs(v, &s);
+
+	REQUIRE(vcpu_run_raw(v) == KVM_EXIT_MMIO, "exit %u", v->run->exit_reason);
+	CHECK_EQ(v->run->mmio.phys_addr, 0xe0000000);
+	CHECK_EQ(v->run->mmio.len, 2);
+	CHECK_EQ(v->run->mmio.is_write, 0);
+	memcpy(v->run->mmio.data, &(uint16_t){ 0x33 }, 2);
+	run_to_hlt(v, &r);
+	CHECK_EQ(r.rbp, 0); /* #GP(0) of HLT; #PF would say 5 */
+	CHECK_EQ(r.rbx, 0x2468ace0);
+	CHECK_EQ(gdt[6] >> 40 & 0xff, 0xf3);
+	vcpu_get_sregs(v, &s);
+	CHECK_EQ(s.fs.selector, 0x33);
+	CHECK_EQ(s.fs.base, 0x20000);
 }
 
 TEST(virtual_8086)

@@ -57,18 +57,19 @@ static bool faulted_there(const struct mezz_emul_vcpu *s, u64 la, unsigned int l
 	       at < first + len && first + len <= PAGE_SIZE && only_operand(&s->e.insn);
 }
 
-static int translate(struct mezz_emul_vcpu *s, u64 la, u32 access, bool implicit, u64 *gpa)
+static int translate(struct mezz_emul_vcpu *s, u64 la, u32 access, u64 *gpa)
 {
+	u32 how = access & MEZZ_EMUL_WRITE ? MEZZ_WALK_WRITE : 0;
 	struct mezz_emul *e = &s->e;
 	struct mezz_walk w;
 
 	emul_walk_init(s->v, &w);
-	if (!implicit) {
+	if (!(access & MEZZ_EMUL_SYSTEM)) {
 		w.ac = e->rflags & FL_AC;
 		if (e->cpl == 3)
-			access |= MEZZ_WALK_USER;
+			how |= MEZZ_WALK_USER;
 	}
-	switch (mezz_walk(&w, la, access)) {
+	switch (mezz_walk(&w, la, how)) {
 	case MEZZ_WALK_OK:
 		*gpa = w.gpa;
 		return MEZZ_EMUL_OK;
@@ -83,25 +84,24 @@ static int translate(struct mezz_emul_vcpu *s, u64 la, u32 access, bool implicit
 
 /* Both pages of an access are translated before anything is accessed. */
 static int translate_range(struct mezz_emul_vcpu *s, u64 la, unsigned int len, u32 access,
-			   bool implicit, struct part p[2])
+			   struct part p[2])
 {
-	u32 how = access & MEZZ_EMUL_WRITE ? MEZZ_WALK_WRITE : 0;
 	u64 next;
 	int rc;
 
 	p[0].len = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(la));
 	p[1].len = len - p[0].len;
-	if (faulted_there(s, la, len, how)) {
+	if (faulted_there(s, la, len, access & MEZZ_EMUL_WRITE)) {
 		p[0].gpa = (s->gpa & PAGE_MASK) | offset_in_page(la);
 		return MEZZ_EMUL_OK;
 	}
-	rc = translate(s, la, how, implicit, &p[0].gpa);
+	rc = translate(s, la, access, &p[0].gpa);
 	if (rc || !p[1].len)
 		return rc;
 	next = la + p[0].len;
 	if (s->e.insn.mode != MEZZ_MODE_LONG64)
 		next = (u32)next;
-	return translate(s, next, how, implicit, &p[1].gpa);
+	return translate(s, next, access, &p[1].gpa);
 }
 
 /* --- I/O memory --- */
@@ -202,7 +202,7 @@ static int cb_read(struct mezz_emul *e, u64 la, void *buf, unsigned int len, u32
 {
 	struct mezz_emul_vcpu *s = state(e);
 	struct part p[2];
-	int rc = translate_range(s, la, len, access, false, p);
+	int rc = translate_range(s, la, len, access, p);
 
 	if (!rc)
 		rc = read_part(s, &p[0], buf);
@@ -215,7 +215,7 @@ static int cb_write(struct mezz_emul *e, u64 la, const void *buf, unsigned int l
 {
 	struct mezz_emul_vcpu *s = state(e);
 	struct part p[2];
-	int rc = translate_range(s, la, len, MEZZ_EMUL_WRITE, false, p);
+	int rc = translate_range(s, la, len, MEZZ_EMUL_WRITE, p);
 
 	if (!rc)
 		rc = write_part(s, &p[0], buf);
@@ -224,11 +224,12 @@ static int cb_write(struct mezz_emul *e, u64 la, const void *buf, unsigned int l
 	return rc;
 }
 
-static int cb_cmpxchg(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len)
+static int cb_cmpxchg(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len,
+		      u32 access)
 {
 	struct mezz_emul_vcpu *s = state(e);
 	struct part p[2];
-	int rc = translate_range(s, la, len, MEZZ_EMUL_WRITE, false, p), r;
+	int rc = translate_range(s, la, len, access | MEZZ_EMUL_WRITE, p), r;
 
 	if (rc)
 		return rc;
@@ -250,7 +251,7 @@ static int cb_probe(struct mezz_emul *e, u64 la, unsigned int len, u32 access)
 	struct mezz_emul_vcpu *s = state(e);
 	bool write = access & MEZZ_EMUL_WRITE;
 	struct part p[2];
-	int rc = translate_range(s, la, len, access, false, p);
+	int rc = translate_range(s, la, len, access, p);
 
 	if (rc)
 		return rc;
@@ -331,7 +332,7 @@ static int cb_pio_out(struct mezz_emul *e, u16 port, unsigned int size, unsigned
 static int read_system(struct mezz_emul_vcpu *s, u64 la, void *buf, unsigned int len)
 {
 	struct part p[2];
-	int rc = translate_range(s, la, len, MEZZ_EMUL_READ, true, p), r;
+	int rc = translate_range(s, la, len, MEZZ_EMUL_READ | MEZZ_EMUL_SYSTEM, p), r;
 
 	if (rc)
 		return rc;

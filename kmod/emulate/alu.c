@@ -621,7 +621,7 @@ int emul_op_cmpxchg8b(struct mezz_emul *e)
 		memcpy(repl + half, &new[1], half);
 		memcpy(want, found, size);
 		if (e->insn.prefix & MEZZ_PFX_LOCK)
-			rc = e->ops->cas(e, la, found, repl, size);
+			rc = e->ops->cas(e, la, found, repl, size, 0);
 		else
 			rc = e->ops->write(e, la, repl, size);
 		if (rc)

@@ -201,7 +201,7 @@ int emul_rmw(struct mezz_emul *e, emul_fn f, u64 off, bool lock, u64 *old, u64 *
 		*flags = e->rflags;
 		*new = f(e, *old, flags) & mask;
 		expect = *old;
-		rc = e->ops->cas(e, la, old, new, size);
+		rc = e->ops->cas(e, la, old, new, size, 0);
 		if (rc || *old == expect)
 			return rc;
 	}

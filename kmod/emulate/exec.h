@@ -44,6 +44,7 @@ enum mezz_emul_rc {
 /* Access kinds for the memory callbacks. */
 #define MEZZ_EMUL_READ	0
 #define MEZZ_EMUL_WRITE	1	/* also the read half of a read-modify-write */
+#define MEZZ_EMUL_SYSTEM	2	/* to a system table: a supervisor's at any CPL */
 
 /**
  * struct mezz_emul_seg - a segment register
@@ -87,12 +88,14 @@ struct mezz_emul;
  *
  * All return enum mezz_emul_rc unless said otherwise. A fault is described in
  * e->fault. The memory callbacks translate, check paging permissions for
- * e->cpl, and may be given ranges that cross pages; 1 <= len <= 4096.
+ * e->cpl (without regard to it for MEZZ_EMUL_SYSTEM: SDM 3, "Determination of
+ * Access Rights"), and may be given ranges that cross pages; 1 <= len <= 4096.
  *
  * @read: @access MEZZ_EMUL_WRITE when the instruction will also write there
  * @write: RAM at once, I/O queued
  * @cas: compare and swap; returns with *@old what was found (compare it with what
- *	was expected); @len 1, 2, 4, 8 or 16. On I/O a queued write of @new.
+ *	was expected); @len 1, 2, 4, 8 or 16; @access MEZZ_EMUL_SYSTEM or 0. On I/O a
+ *	queued write of @new.
  * @probe: would this access fault? MEZZ_EMUL_EXIT: no, but (part of) it is I/O
  * @pio_in: @count items of @size bytes from @port into @buf
  * @pio_out: the same to @port, queued like writes
@@ -112,7 +115,8 @@ struct mezz_emul;
 struct mezz_emul_ops {
 	int (*read)(struct mezz_emul *e, u64 la, void *buf, unsigned int len, u32 access);
 	int (*write)(struct mezz_emul *e, u64 la, const void *buf, unsigned int len);
-	int (*cas)(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len);
+	int (*cas)(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len,
+		   u32 access);
 	int (*probe)(struct mezz_emul *e, u64 la, unsigned int len, u32 access);
 	int (*pio_in)(struct mezz_emul *e, u16 port, unsigned int size, unsigned int count,
 		      void *buf);

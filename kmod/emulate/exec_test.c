@@ -107,7 +107,8 @@ static int t_write(struct mezz_emul *e, u64 la, const void *buf, unsigned int le
 	return rc;
 }
 
-static int t_cas(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len)
+static int t_cas(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len,
+		 u32 access)
 {
 	int rc = check(e, la, len, true);
 	u8 *p = m_of(e)->ram + (la - BASE);

@@ -65,7 +65,7 @@ static int read_desc(struct mezz_emul *e, u16 sel, u64 *la, u64 *d)
 	if ((sel | 7u) > limit)
 		return mezz_emul_raise(e, VEC_GP, SEL_ERR(sel));
 	*la = (u32)(base + (sel & ~7u));
-	return e->ops->read(e, *la, d, 8, MEZZ_EMUL_READ);
+	return e->ops->read(e, *la, d, 8, MEZZ_EMUL_READ | MEZZ_EMUL_SYSTEM);
 }
 
 static void unpack(struct mezz_emul_seg *s, u16 sel, u64 d)
@@ -114,7 +114,9 @@ static int mark(struct mezz_emul *e, u64 la, u64 d, u8 bits)
 {
 	u8 old = d >> 40, new = old | bits;
 
-	return (old ^ new) ? e->ops->cas(e, la + 5, &old, &new, 1) : MEZZ_EMUL_OK;
+	if (old == new)
+		return MEZZ_EMUL_OK;
+	return e->ops->cas(e, la + 5, &old, &new, 1, MEZZ_EMUL_SYSTEM);
 }
 
 /*

@@ -52,8 +52,16 @@ static struct box *box_of(struct mezz_emul *e)
 	return container_of(e, struct box, e);
 }
 
+/* The CPU's own accesses are to descriptors, and to nothing else. */
+static bool right_kind(u64 la, u32 access)
+{
+	return !(access & MEZZ_EMUL_SYSTEM) == (la < GDT || la >= STACK - 0x100);
+}
+
 static int b_read(struct mezz_emul *e, u64 la, void *buf, unsigned int len, u32 access)
 {
+	if (!right_kind(la, access))
+		return MEZZ_EMUL_UNKNOWN;
 	if (la + len > RAM)
 		return mezz_emul_raise_pf(e, 0, la);
 	memcpy(buf, box_of(e)->ram + la, len);
@@ -68,8 +76,11 @@ static int b_write(struct mezz_emul *e, u64 la, const void *buf, unsigned int le
 	return MEZZ_EMUL_OK;
 }
 
-static int b_cas(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len)
+static int b_cas(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len,
+		 u32 access)
 {
+	if (!right_kind(la, access))
+		return MEZZ_EMUL_UNKNOWN;
 	if (memcmp(box_of(e)->ram + la, old, len))
 		memcpy(old, box_of(e)->ram + la, len);
 	else

@@ -215,9 +215,10 @@ static int t_write(struct mezz_emul *e, u64 la, const void *buf, unsigned int le
 	return rc;
 }
 
-static int t_cmpxchg(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len)
+static int t_cmpxchg(struct mezz_emul *e, u64 la, void *old, const void *new, unsigned int len,
+		     u32 access)
 {
-	int rc = check_range(e, la, len, true);
+	int rc = check_range(e, la, len, access | MEZZ_EMUL_WRITE);
 
 	if (rc)
 		return rc;
