@@ -5,8 +5,8 @@
  *
  * When a callback returns, no vCPU uses what the host is about to take away:
  * KSM, copy on write, swapping, migration, huge pages, mprotect, userfaultfd,
- * MADV_DONTNEED and truncation all come through here. Nothing here sleeps, so
- * it makes no difference whether the host may (mmu_notifier_range_blockable).
+ * MADV_DONTNEED and truncation all come through here. Nothing here waits; where
+ * the host may not sleep, taking apart what was dropped does not reschedule.
  *
  * change_pte(), which 6.12 no longer has, is not implemented: its callers wrap
  * it in an invalidation.
@@ -63,6 +63,7 @@ static int range_start(struct mmu_notifier *mn, const struct mmu_notifier_range 
 	int idx = mezz_read_lock(vm);
 	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
 
+	zap.atomic = !mmu_notifier_range_blockable(range);
 	write_lock(&mmu->lock);
 	/* Several at once are kept as one range around them all. */
 	if (!mmu->inval_count++) {
@@ -92,13 +93,17 @@ static void range_end(struct mmu_notifier *mn, const struct mmu_notifier_range *
 		wake_up_all(&vm->mmu.inval_wait);
 }
 
-/* Without accessed bits: gone is old, and what comes back was young. */
+/*
+ * Without accessed bits: gone is old, and what comes back was young. The host
+ * holds the lock of a page table.
+ */
 static int drop_young(struct mezz_vm *vm, unsigned long start, unsigned long end)
 {
 	int idx = mezz_read_lock(vm);
 	struct mezz_zap zap = MEZZ_ZAP_INIT(zap);
 	bool young;
 
+	zap.atomic = true;
 	write_lock(&vm->mmu.lock);
 	drop(vm, start, end, &zap);
 	write_unlock(&vm->mmu.lock);

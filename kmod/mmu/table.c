@@ -15,6 +15,7 @@
 #include <linux/gfp.h>
 #include <linux/mem_encrypt.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 
 #include "engine.h"
 #include "mmu/table.h"
@@ -79,14 +80,14 @@ int mezz_pt_init(struct mezz_vm *vm)
 }
 
 /* Take a tree apart that nobody can reach: at most five levels deep. */
-static void free_tree(struct mezz_vm *vm, u64 *table, unsigned int level)
+static void free_tree(struct mezz_vm *vm, u64 *table, unsigned int level, bool atomic)
 {
 	const struct mezz_pt_format *pt = mezz_engine->pt;
 	unsigned int i, leaves = 0;
 
 	for (i = 0; i < ENTRIES; i++) {
 		if (is_table(pt, table[i], level))
-			free_tree(vm, child(pt, table[i]), level - 1);
+			free_tree(vm, child(pt, table[i]), level - 1, atomic);
 		else if (table[i] & pt->present)
 			leaves++;
 	}
@@ -94,11 +95,14 @@ static void free_tree(struct mezz_vm *vm, u64 *table, unsigned int level)
 		count_leaf(vm, level, -(s64)leaves);
 	count(vm, MEZZ_VM_STAT_table_pages, -1);
 	mezz_pt_free(table);
+	/* A large guest has many: 256 MiB of tables for 128 GiB in 4 KiB pages. */
+	if (level == 2 && !atomic)
+		cond_resched();
 }
 
 void mezz_pt_destroy(struct mezz_vm *vm)
 {
-	free_tree(vm, vm->mmu.root, mezz_host.pt_levels);
+	free_tree(vm, vm->mmu.root, mezz_host.pt_levels, false);
 	vm->mmu.root = NULL;
 }
 
@@ -247,7 +251,7 @@ void mezz_zap_done(struct mezz_vm *vm, struct mezz_zap *zap)
 
 		list_del(&page->lru);
 		set_page_private(page, 0);
-		free_tree(vm, page_address(page), level);
+		free_tree(vm, page_address(page), level, zap->atomic);
 	}
 }
 

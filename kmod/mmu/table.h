@@ -21,10 +21,12 @@
  * struct mezz_zap - what was taken out of the tables
  * @tables: table pages without a parent, to be freed after the flush
  * @flush: something that TLBs may hold was dropped or weakened; counted in mmu.unflushed
+ * @atomic: set by a caller that may not sleep
  */
 struct mezz_zap {
 	struct list_head tables;
 	bool flush;
+	bool atomic;
 };
 
 #define MEZZ_ZAP_INIT(name)	{ .tables = LIST_HEAD_INIT((name).tables) }
@@ -66,6 +68,8 @@ void mezz_pt_zap(struct mezz_vm *vm, u64 first, u64 end, struct mezz_zap *zap);
  * mezz_zap_done() - wait until TLBs are clean, then free
  * @vm: the VM; no lock that a section takes, IRQs on
  * @zap: may be empty
+ *
+ * May reschedule unless @zap->atomic says otherwise.
  */
 void mezz_zap_done(struct mezz_vm *vm, struct mezz_zap *zap);
 
