@@ -25,14 +25,17 @@ TROUBLE = re.compile(r'''
 # What init writes to the kernel's log when it starts. Complaints before that are
 # the kernel's about the emulated machine, and no driver of ours can cause them.
 BEGIN = 'mezz-init: begin'
+# The last line before a kernel stops its other CPUs, after all drivers were told. What a CPU
+# says that is stopped halfway (6.1: set_task_cpu() warns of a wake-up in its tick) is not theirs.
+END = 'reboot: Restarting system'
 TEST = 'mezz-test: begin '
 
 
 def _copies(log):
     """LOG holds copies of the kernel's log, each after a line of dashes (no one
-    of them is complete when the kernel died); each from where the box was up."""
+    of them is complete when the kernel died); each from where the box was up to where it was told to stop."""
     parts = [part.partition(BEGIN) for part in log.split('---- ')]
-    return [rest for _, found, rest in parts if found]
+    return [rest.partition(END)[0] for _, found, rest in parts if found]
 
 
 def _reports(text):

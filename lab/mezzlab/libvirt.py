@@ -117,7 +117,7 @@ class Console(pc.Shell):
         self.console = pc.Stream(f'console of {name}', ours)
 
     def _last_words(self, error):
-        return Failed(f'{error}\n{self.console.text[-2000:]}')
+        return Failed(f'{error}\n{self.console.text[-pc.TAIL:]}')
 
     def send(self, line):
         os.write(self.descriptor, line.encode() + b'\n')
@@ -141,7 +141,11 @@ class Console(pc.Shell):
                 virsh('qemu-monitor-command', self.name, '--hmp', 'info status')
 
     def __enter__(self):
-        return self.wait_shell()
+        try:
+            return self.wait_shell()
+        except Failed:
+            self.close()
+            raise
 
     def __exit__(self, kind, error, trace):
         self.close()

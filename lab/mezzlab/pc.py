@@ -19,6 +19,8 @@ QEMU = 'qemu-system-x86_64'
 KVM_CHECK_EXTENSION = 0xae03
 # Of one answer. A box shares the machine with others.
 PATIENCE = 120
+# So many characters of a console are shown when a case fails: a kernel's last words and its traces.
+TAIL = 5000
 
 
 class Failed(Exception):
@@ -42,10 +44,22 @@ class Stream:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([self.descriptor], [], [], left)[0]:
             raise Failed(f'{self.name}: nothing came in time')
-        data = os.read(self.descriptor, 65536)
+        try:
+            data = os.read(self.descriptor, 65536)
+        except OSError:     # EIO: a terminal whose program has ended
+            data = b''
         if not data:
             raise Failed(f'{self.name}: it ended')
         self.text += data.decode(errors='replace').replace('\r', '')
+
+    def _rest(self, seconds=2):
+        """Reads what follows a panic: why, and where."""
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                self._more(deadline)
+        except Failed:
+            pass
 
     def wait_for(self, pattern, seconds=PATIENCE):
         """Waits until PATTERN appears in what was not used yet. Returns the match."""
@@ -56,6 +70,7 @@ class Stream:
                 self.seen = found.end()
                 return found
             if 'Kernel panic' in self.text:
+                self._rest()
                 raise Failed(f'waiting for {pattern!r}: the guest panicked')
             try:
                 self._more(deadline)
@@ -172,7 +187,7 @@ class Machine(Shell):
     def heard(self):
         with open(self.errors_path, encoding='utf-8', errors='replace') as handle:
             errors = handle.read()
-        return f'--- {self.name}: console (end)\n{self.console.text[-2500:]}\n--- {self.name}: QEMU\n{errors[-2500:]}\n'
+        return f'--- {self.name}: console (end)\n{self.console.text[-TAIL:]}\n--- {self.name}: QEMU\n{errors[-TAIL:]}\n'
 
     def close(self):
         if self.process.poll() is None:
