@@ -113,13 +113,11 @@ static int t_cas(struct mezz_emul *e, u64 la, void *old, const void *new, unsign
 	int rc = check(e, la, len, true);
 	u8 *p = m_of(e)->ram + (la - BASE);
 
-	if (rc)
-		return rc;
-	if (memcmp(p, old, len))
+	if (!rc && memcmp(p, old, len))
 		memcpy(old, p, len);
-	else
+	else if (!rc)
 		memcpy(p, new, len);
-	return MEZZ_EMUL_OK;
+	return rc;
 }
 
 static int t_probe(struct mezz_emul *e, u64 la, unsigned int len, u32 access)
