@@ -165,11 +165,18 @@ struct mezz_engine {
 
 	/* [S] Bring v->r[what] up to date. */
 	void (*fetch)(struct mezz_vcpu *v, unsigned int what);
-	/* [S] @seg: VCPU_SREG_* order: ES CS SS DS FS GS TR LDTR (enum mezz_seg) */
+	/* [S] @seg: enum mezz_seg */
 	void (*get_segment)(struct mezz_vcpu *v, unsigned int seg, struct kvm_segment *s);
 	void (*set_segment)(struct mezz_vcpu *v, unsigned int seg, const struct kvm_segment *s);
 	void (*get_dt)(struct mezz_vcpu *v, bool idt, struct kvm_dtable *dt);
 	void (*set_dt)(struct mezz_vcpu *v, bool idt, const struct kvm_dtable *dt);
+	/*
+	 * [S] The four page-directory pointers of PAE paging. @get: false, they are
+	 * what memory has at CR3. @set: for the next entry, after CR3 was set; NULL:
+	 * what memory has. Both NULL where hardware reads them at every walk.
+	 */
+	bool (*get_pdptes)(struct mezz_vcpu *v, u64 *pdpte);
+	void (*set_pdptes)(struct mezz_vcpu *v, const u64 *pdpte);
 	unsigned int (*cpl)(struct mezz_vcpu *v);	/* [S] 0-3 */
 	/* [S] CS.L and CS.D in bits 1 and 0: cheap, for the execution mode. */
 	unsigned int (*cs_mode)(struct mezz_vcpu *v);

@@ -90,6 +90,13 @@ asm(".pushsection .rodata\n.code16\n"
     "movl $0, 0xc0001000\n" /* not writable: #PF */
     "paged32_end:\n"
 
+    ".globl pointers, pointers_end\n"
+    "pointers:\n"
+    "mov 0xc00001f0, %eax\n hlt\n"
+    "mov %cr3, %ebx\n mov %ebx, %cr3\n"
+    "mov 0xc00001f0, %ebx\n hlt\n"
+    "pointers_end:\n"
+
     ".globl user32, user32_end\n"
     "user32:\n"
     "mov $0x18, %eax\n ltr %ax\n"
@@ -371,6 +378,67 @@ TEST(paging_pae)
 	vcpu_set_sregs(v, &s);
 	check_paged32(v);
 	CHECK_EQ(pt[0] & 0x60, 0x60);
+}
+
+/*
+ * Page-directory pointers that memory no longer has: Intel's CPUs have loaded them with
+ * CR3, AMD's read memory at every walk with second-stage tables.
+ */
+TEST(pae_pointers)
+{
+	struct vcpu *v = prot_guest(1, 0, 0x80010000, 0x20); /* PG WP, PAE */
+	bool kept = cpu_has_vmx();
+	struct kvm_sregs2 s, out;
+	struct kvm_regs r;
+	uint64_t *pdpt, *pd;
+
+	if (dev_cap(KVM_CAP_SREGS2) <= 0)
+		test_skip("no KVM_CAP_SREGS2");
+	pdpt = vm_ptr(v->vm, GPA_PG);
+	pd = vm_ptr(v->vm, GPA_PG + 0x1000);
+	pdpt[0] = (GPA_PG + 0x1000) | 1;
+	pdpt[3] = (GPA_PG + 0x2000) | 1;
+	pd[0] = pd[1024] = 0x83; /* 2 MiB from 0; and at 0xc0000000 for user space's pointer */
+	pd[512] = 0x200083;	 /* at 0xc0000000 for memory's */
+	vm_code(v->vm, CODE, pointers);
+	*(uint32_t *)vm_ptr(v->vm, 0x1f0) = 0x11111111;
+	*(uint32_t *)vm_ptr(v->vm, 0x2001f0) = 0x22222222;
+
+	vcpu_ioctl(v, KVM_GET_SREGS2, &s);
+	s.flags = 0; /* the tables are there now */
+	vcpu_ioctl(v, KVM_SET_SREGS2, &s);
+	vcpu_ioctl(v, KVM_GET_SREGS2, &s);
+	CHECK_EQ(s.flags, KVM_SREGS2_FLAGS_PDPTRS_VALID);
+	CHECK_EQ(s.pdptrs[3], pdpt[3]);
+	s.pdptrs[3] = (GPA_PG + 0x3000) | 1;
+	vcpu_ioctl(v, KVM_SET_SREGS2, &s);
+	vcpu_ioctl(v, KVM_GET_SREGS2, &out);
+	CHECK_EQ(out.flags, KVM_SREGS2_FLAGS_PDPTRS_VALID);
+	if (kept)
+		CHECK_EQ(out.pdptrs[3], s.pdptrs[3]);
+	run_to_hlt(v, &r);
+	CHECK_EQ(r.rax, kept ? 0x11111111 : 0x22222222);
+	vcpu_ioctl(v, KVM_GET_SREGS2, &out);
+	CHECK_EQ(out.flags, KVM_SREGS2_FLAGS_PDPTRS_VALID);
+	if (kept)
+		CHECK_EQ(out.pdptrs[3], s.pdptrs[3]);
+	/* The guest loads CR3 anew, and memory counts again. */
+	run_to_hlt(v, &r);
+	CHECK_EQ(r.rbx, 0x22222222);
+	vcpu_ioctl(v, KVM_GET_SREGS2, &out);
+	if (kept)
+		CHECK_EQ(out.pdptrs[3], pdpt[3]);
+
+	/* Without the flag it is memory that counts. */
+	s.flags = 0;
+	vcpu_ioctl(v, KVM_SET_SREGS2, &s);
+	r.rip = CODE;
+	vcpu_set_regs(v, &r);
+	run_to_hlt(v, &r);
+	CHECK_EQ(r.rax, 0x22222222);
+	s.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+	s.cr0 &= ~0x80000000;
+	CHECK_ERR(ioctl(v->fd, KVM_SET_SREGS2, &s), EINVAL);
 }
 
 /* The CPU's own accesses to a descriptor are the supervisor's, also at CPL 3. */

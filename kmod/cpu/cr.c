@@ -7,9 +7,10 @@
  * manuals say that a write invalidates them (SDM 3, "Operations that Invalidate
  * TLBs and Paging-Structure Caches"), all of them, for simplicity.
  *
- * Known hack: in PAE mode the four PDPTEs are not checked at MOV to CR3. With
- * second-stage tables the hardware reads them when it needs them (APM 2, "Nested
- * Paging and ... Legacy PAE Mode"), and faults then.
+ * Known hack: in PAE mode the four PDPTEs are not checked when software here sets a
+ * control register. AMD's hardware reads them when it needs them (APM 2, "Nested
+ * Paging and ... Legacy PAE Mode"), and faults then; for Intel's the engine takes one
+ * with reserved bits for an absent one. MOV to CR3 itself is left to the hardware.
  */
 #include <linux/mm.h>
 #include <linux/nospec.h>

@@ -6,8 +6,9 @@
  * half emulated whose RIP is no longer there. Bad values are refused before
  * anything has changed.
  *
- * Known hack: KVM_SET_SREGS2's PDPTEs are accepted and not used, because with
- * second-stage tables the hardware reads them from guest memory.
+ * The PDPTEs of KVM_SET_SREGS2 count where the hardware keeps them (Intel). AMD's
+ * reads guest memory at every walk (APM 2, "Nested Paging and ... Legacy PAE Mode"):
+ * there they are accepted, and memory decides.
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -128,6 +129,10 @@ static void get_sregs2(struct mezz_vcpu *v, struct kvm_sregs2 *s)
 	get_sregs_common(v, (struct kvm_sregs *)s);
 	if (!pae_paging(s->cr0, s->cr4, s->efer))
 		return;
+	if (mezz_engine->get_pdptes && mezz_engine->get_pdptes(v, s->pdptrs)) {
+		s->flags |= KVM_SREGS2_FLAGS_PDPTRS_VALID;
+		return;
+	}
 	idx = mezz_read_lock(v->vm);
 	/* SDM 3, "PAE Paging": a 32-byte table at CR3. */
 	if (!mezz_guest_read(v, s->cr3 & GENMASK_ULL(31, 5), s->pdptrs, sizeof(s->pdptrs)))
@@ -149,7 +154,8 @@ static bool sregs_valid(struct mezz_vcpu *v, const struct kvm_sregs *s)
 	return mezz_cr0_valid(s->cr0) && mezz_cr4_valid(v, s->cr4) && mezz_efer_exists(s->efer);
 }
 
-static int set_sregs_common(struct mezz_vcpu *v, const struct kvm_sregs *s)
+/* @pdpte: NULL: as memory has them */
+static int set_sregs_common(struct mezz_vcpu *v, const struct kvm_sregs *s, const u64 *pdpte)
 {
 	const struct mezz_engine *e = mezz_engine;
 
@@ -165,6 +171,8 @@ static int set_sregs_common(struct mezz_vcpu *v, const struct kvm_sregs *s)
 	mezz_set(v, MEZZ_EFER, s->efer);
 	mezz_set(v, MEZZ_CR0, s->cr0 | X86_CR0_ET);
 	mezz_set(v, MEZZ_CR4, s->cr4);
+	if (e->set_pdptes)
+		e->set_pdptes(v, pdpte);
 	mezz_cpuid_refresh(v);
 	/* The engine may look at the mode: after the control registers. */
 	e->set_segment(v, MEZZ_CS, &s->cs);
@@ -188,7 +196,7 @@ static int set_sregs_common(struct mezz_vcpu *v, const struct kvm_sregs *s)
 static int set_sregs(struct mezz_vcpu *v, const struct kvm_sregs *s)
 {
 	unsigned int i;
-	int r = set_sregs_common(v, s);
+	int r = set_sregs_common(v, s, NULL);
 
 	if (r)
 		return r;
@@ -206,11 +214,13 @@ static int set_sregs(struct mezz_vcpu *v, const struct kvm_sregs *s)
 
 static int set_sregs2(struct mezz_vcpu *v, const struct kvm_sregs2 *s)
 {
+	bool pdptes = s->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID;
+
 	if (s->flags & ~(u64)KVM_SREGS2_FLAGS_PDPTRS_VALID)
 		return -EINVAL;
-	if ((s->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) && !pae_paging(s->cr0, s->cr4, s->efer))
+	if (pdptes && !pae_paging(s->cr0, s->cr4, s->efer))
 		return -EINVAL;
-	return set_sregs_common(v, (const struct kvm_sregs *)s);
+	return set_sregs_common(v, (const struct kvm_sregs *)s, pdptes ? s->pdptrs : NULL);
 }
 
 /* --- KVM_CAP_SYNC_REGS --- */

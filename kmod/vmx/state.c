@@ -15,7 +15,8 @@
  *
  * PAE paging: entries load the four page-directory pointers from the control
  * structure, so they are read from guest memory when a control register was set
- * by software. One with reserved bits is taken for an absent one.
+ * by software, or are user space's. One with reserved bits is taken for an absent
+ * one.
  *
  * Locking: the vCPU mutex.
  */
@@ -91,22 +92,42 @@ bool vmx_pae_paging(struct mezz_vcpu *v)
 	return mezz_paging(v) && (mezz_get(v, MEZZ_CR4) & X86_CR4_PAE) && !mezz_long_mode(v);
 }
 
+void vmx_set_pdptes(struct mezz_vcpu *v, const u64 *pdpte)
+{
+	u64 reserved = 0x1e6 | GENMASK_ULL(63, mezz_guest_maxphyaddr(v));
+	struct vmx_vcpu *vmx = to_vmx(v);
+	unsigned int i;
+
+	vmx->pdpte_ready = pdpte;
+	for (i = 0; pdpte && i < ARRAY_SIZE(vmx->pdpte); i++)
+		vmx->pdpte[i] = pdpte[i] & reserved ? 0 : pdpte[i];
+}
+
+bool vmx_get_pdptes(struct mezz_vcpu *v, u64 *pdpte)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	unsigned int i;
+
+	if (!vmx->pdpte_ready && (v->dirty & CRS))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(vmx->pdpte); i++)
+		pdpte[i] = vmx->pdpte_ready ? vmx->pdpte[i] :
+			   vmx_read(vmx, VMCS_GUEST_PDPTE0 + 2 * i);
+	return true;
+}
+
 /* 0, or -EAGAIN: not with IRQs off */
 int vmx_read_pdptes(struct mezz_vcpu *v)
 {
-	struct vmx_vcpu *vmx = to_vmx(v);
-	u64 reserved = 0x1e6 | GENMASK_ULL(63, mezz_guest_maxphyaddr(v));
-	unsigned int i;
+	u64 pdpte[4];
 	int r;
 
-	r = mezz_guest_read(v, mezz_get(v, MEZZ_CR3) & 0xffffffe0u, vmx->pdpte,
-			    sizeof(vmx->pdpte));
+	r = mezz_guest_read(v, mezz_get(v, MEZZ_CR3) & 0xffffffe0u, pdpte, sizeof(pdpte));
 	if (r == -EAGAIN)
 		return r;
-	for (i = 0; i < ARRAY_SIZE(vmx->pdpte); i++)
-		if (r || (vmx->pdpte[i] & reserved))
-			vmx->pdpte[i] = 0;
-	vmx->pdpte_ready = true;
+	if (r)
+		memset(pdpte, 0, sizeof(pdpte));
+	vmx_set_pdptes(v, pdpte);
 	return 0;
 }
 

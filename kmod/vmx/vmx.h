@@ -306,6 +306,8 @@ void vmx_update_debug(struct mezz_vcpu *v);
 void vmx_own_dr(struct mezz_vcpu *v, bool own);
 bool vmx_pae_paging(struct mezz_vcpu *v);
 int vmx_read_pdptes(struct mezz_vcpu *v);
+bool vmx_get_pdptes(struct mezz_vcpu *v, u64 *pdpte);
+void vmx_set_pdptes(struct mezz_vcpu *v, const u64 *pdpte);
 
 /* exits.c */
 extern const struct mezz_exit vmx_exits[VMX_NR_REASONS];
