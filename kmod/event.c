@@ -348,6 +348,11 @@ int mezz_get_events(struct mezz_vcpu *v, struct kvm_vcpu_events *e)
 
 	e->interrupt.injected = v->ev.irq.injected && !v->ev.irq.soft;
 	e->interrupt.nr = v->ev.irq.nr;
+	/* A vector of KVM_INTERRUPT: its controller holds it for in service. */
+	if (!v->lapic && !e->interrupt.injected && v->ext_irq >= 0) {
+		e->interrupt.injected = 1;
+		e->interrupt.nr = v->ext_irq;
+	}
 	e->interrupt.shadow = mezz_engine->get_shadow(v);
 
 	e->nmi.injected = v->ev.nmi_injected;
@@ -403,6 +408,13 @@ int mezz_set_events(struct mezz_vcpu *v, const struct kvm_vcpu_events *e)
 	v->ev.irq.injected = e->interrupt.injected;
 	v->ev.irq.nr = e->interrupt.nr;
 	v->ev.irq.soft = e->interrupt.soft;
+	/* Without a local APIC it is KVM_INTERRUPT's again, and waits for IF like one. */
+	if (!v->lapic) {
+		bool hard = e->interrupt.injected && !e->interrupt.soft;
+
+		v->ext_irq = hard ? e->interrupt.nr : -1;
+		v->ev.irq.injected &= !hard;
+	}
 	v->ev.insn_len = 0;
 	if (e->flags & KVM_VCPUEVENT_VALID_SHADOW)
 		mezz_engine->set_shadow(v, e->interrupt.shadow);

@@ -282,6 +282,42 @@ TEST(interrupt_window)
 	CHECK_EQ(cpu0->irqs[0x42], 1);
 }
 
+static void carried_guest(uint64_t times)
+{
+	struct guest_cpu *c = g_cpu();
+
+	c->handler[0x41] = count;
+	g_sti();
+	g_sync(1); /* it comes here, or is taken back */
+	for (unsigned int i = 0; i < 10; i++)
+		g_pause();
+	G_CHECK_EQ(c->irqs[0x41], times);
+}
+
+/* What a VMM saves when it stops between KVM_INTERRUPT and the delivery, and loads again */
+TEST(interrupt_carried)
+{
+	for (unsigned int times = 0; times < 2; times++) {
+		struct vcpu *v = vm_with_guest(0, carried_guest, times);
+		struct kvm_vcpu_events e;
+
+		CHECK_EQ(vcpu_run_sync(v), 1);
+		v->run->immediate_exit = 1;
+		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+		CHECK(inject(v, 0x41), "KVM_INTERRUPT: %s", strerror(errno));
+		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+		v->run->immediate_exit = 0;
+		vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &e);
+		CHECK_EQ(e.interrupt.injected << 8 | e.interrupt.nr, 0x141);
+		e.interrupt.injected = times;
+		vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &e);
+		vcpu_run(v);
+		vm_free(v->vm);
+		cpu0->irqs[0x41] = 0;
+		cpu0->handler[0x41] = NULL;
+	}
+}
+
 static void split_guest(uint64_t arg)
 {
 	struct guest_cpu *c = g_cpu();
