@@ -170,6 +170,7 @@ struct mezz_vcpu {
 	u64 dr[4];			/* DR0-3 */
 	u64 xcr0, xss;
 	u64 tsc_offset;			/* guest TSC = host * ratio + offset */
+	u64 tsc_given;			/* what user space made it last */
 	u64 tsc_ratio;			/* fixed point, mezz_host.tsc_frac_bits; 0: 1:1 */
 	u32 tsc_khz;
 	u64 apic_base;			/* IA32_APIC_BASE */

@@ -41,14 +41,16 @@ struct mezz_vcpu;
  * one means the same time (cpu/tsc.c)
  * @lock: guards the rest; taken with IRQs on or off
  * @ns: host's raw monotonic clock at that write
- * @tsc: value written
+ * @tsc: what the TSC was then
  * @offset: TSC offset that followed
  * @khz: guest TSC frequency then
+ * @in_step: user space gave all vCPUs the same TSC; read without the lock
  */
 struct mezz_tsc_sync {
 	raw_spinlock_t lock;
 	u64 ns, tsc, offset;
 	u32 khz;
+	bool in_step;
 };
 
 struct mezz_vm {

@@ -564,3 +564,77 @@ TEST(clock_of_almost_the_hosts_rate)
 	CHECK_EQ(clock_factor(khz + khz / 10000), factor);
 	CHECK_EQ(clock_factor(khz - khz / 10000), factor);
 }
+
+static void stamped_guest(uint64_t gpa)
+{
+	g_wrmsr(MSR_CLOCK, gpa | 1);
+	for (;;)
+		g_sync(1);
+}
+
+static uint64_t tsc_offset(struct vcpu *v, unsigned int request, uint64_t offset)
+{
+	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
+					.attr = KVM_VCPU_TSC_OFFSET,
+					.addr = (uintptr_t)&offset };
+
+	CHECK_OK(ioctl(v->fd, request, &attr));
+	return offset;
+}
+
+/* Does every record say that readings of different vCPUs compare; and KVM_GET_CLOCK? */
+static void check_stable(struct vm *vm, struct time_info *const t[2], bool stable)
+{
+	struct kvm_clock_data c;
+
+	/* In-tree KVM notices when the one that was set runs, and tells the other then. */
+	for (unsigned int i = 0; i < 4; i++)
+		CHECK_EQ(vcpu_run_sync(vm->vcpus[i % 2]), 1);
+	for (unsigned int i = 0; i < 2; i++)
+		CHECK_EQ(t[i]->flags & 1, stable);
+	vm_ioctl(vm, KVM_GET_CLOCK, &c);
+	CHECK_EQ(!!(c.flags & KVM_CLOCK_TSC_STABLE), stable);
+}
+
+/* A guest reads one vCPU's record on another (the vDSO) if it may: not with different TSCs. */
+TEST(clock_of_tscs_apart)
+{
+	struct vm *vm = vm_new(VM_IRQCHIP);
+	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
+	struct time_info *t[2];
+	struct vcpu *v[2];
+	uint64_t offset, second, tsc;
+
+	if (!(dev_cpuid_reg(0x40000001, 0, 'a') >> 3 & 1))
+		test_skip("no kvmclock");
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t gpa = vm_alloc(vm, 1);
+
+		v[i] = vcpu_new(vm, i);
+		t[i] = vm_ptr(vm, gpa);
+		vcpu_long_mode(v[i], stamped_guest, gpa);
+		CHECK_OK(ioctl(v[i]->fd, KVM_SET_MP_STATE, &runnable));
+	}
+	CHECK_EQ(vcpu_run_sync(v[0]), 1);
+	if (!(t[0]->flags & 1))
+		test_skip("the host's TSC is not stable");
+	check_stable(vm, t, true);
+
+	second = ioctl(v[0]->fd, KVM_GET_TSC_KHZ, 0) * 1000ull;
+	offset = tsc_offset(v[0], KVM_GET_DEVICE_ATTR, 0);
+	CHECK_EQ(tsc_offset(v[1], KVM_GET_DEVICE_ATTR, 0), offset);
+	tsc_offset(v[1], KVM_SET_DEVICE_ATTR, offset + 10 * second);
+	check_stable(vm, t, false);
+	for (unsigned int i = 0; i < 2; i++)
+		tsc_offset(v[i], KVM_SET_DEVICE_ATTR, offset + 20 * second);
+	check_stable(vm, t, true);
+	/* As a machine is restored: in step, though each was read a little later... */
+	tsc = vcpu_get_msr(v[0], 0x10);
+	for (unsigned int i = 0; i < 2; i++)
+		CHECK_EQ(vcpu_set_msr(v[i], 0x10, tsc + 100 * second + i * second / 10), 1);
+	check_stable(vm, t, true);
+	/* ...or much later. */
+	for (unsigned int i = 0; i < 2; i++)
+		CHECK_EQ(vcpu_set_msr(v[i], 0x10, tsc + (200 + 10 * i) * second), 1);
+	check_stable(vm, t, false);
+}

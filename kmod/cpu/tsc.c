@@ -7,7 +7,11 @@
  * as in-tree KVM does, a write within a second of what the last one would be by
  * now gets that one's offset.
  *
- * Locking: vm->tsc.lock for the VM's part.
+ * While what user space gave the vCPUs differs, the guest's kvmclock is not stable:
+ * a guest may read one vCPU's record on another (vm->tsc.in_step, pv/clock.c). What
+ * the guest itself writes does not count: it knows.
+ *
+ * Locking: vm->tsc.lock for the VM's part, and to compare vCPUs.
  */
 #include <linux/math64.h>
 #include <linux/ktime.h>
@@ -42,6 +46,38 @@ static void changed(struct mezz_vcpu *v)
 	mezz_request(v, MEZZ_REQ_CLOCK);
 }
 
+/* After user space has set a vCPU's TSC, or created one: the others' clocks, too. */
+static void compare(struct mezz_vm *vm)
+{
+	struct mezz_tsc_sync *s = &vm->tsc;
+	const struct mezz_vcpu *first = vm->vcpus[0], *v;
+	unsigned long flags;
+	bool same = true, was;
+	int i;
+
+	raw_spin_lock_irqsave(&s->lock, flags);
+	mezz_for_each_vcpu(i, v, vm)
+		same &= READ_ONCE(v->tsc_given) == READ_ONCE(first->tsc_given) &&
+			READ_ONCE(v->tsc_ratio) == READ_ONCE(first->tsc_ratio);
+	was = s->in_step;
+	WRITE_ONCE(s->in_step, same);
+	raw_spin_unlock_irqrestore(&s->lock, flags);
+	if (same != was)
+		mezz_poke_all(vm, MEZZ_REQ_CLOCK);
+}
+
+void mezz_tsc_published(struct mezz_vcpu *v)
+{
+	compare(v->vm);
+}
+
+/* By user space, at once: before compare() takes the lock. */
+static void give(struct mezz_vcpu *v, u64 offset)
+{
+	v->tsc_offset = offset;
+	WRITE_ONCE(v->tsc_given, offset);
+}
+
 /* --- frequency --- */
 
 /* Can a guest have this frequency? Then its ratio, 0 for 1:1, is in @ratio. */
@@ -71,8 +107,9 @@ static long set_khz(struct mezz_vcpu *v, unsigned long arg)
 	if (r)
 		return r;
 	v->tsc_khz = khz;
-	v->tsc_ratio = ratio;
+	WRITE_ONCE(v->tsc_ratio, ratio);
 	changed(v);
+	compare(v->vm);
 	return 0;
 }
 
@@ -95,10 +132,8 @@ static u64 synchronized_offset(struct mezz_vcpu *v, u64 tsc)
 	/* 0 is what a CPU that comes up writes. */
 	same = !tsc || (tsc < expected + second && tsc + second > expected);
 	if (same && v->tsc_khz && v->tsc_khz == s->khz) {
-		if (!check_tsc_unstable())
-			offset = s->offset;
-		else
-			offset += passed;
+		offset = check_tsc_unstable() ? offset + expected - tsc : s->offset;
+		tsc = expected;		/* what it is now, whatever was written */
 	}
 	s->ns = now;
 	s->tsc = tsc;
@@ -113,13 +148,15 @@ void mezz_tsc_write(struct mezz_vcpu *v, u64 tsc, bool host)
 	u64 offset;
 
 	if (host) {
-		v->tsc_offset = synchronized_offset(v, tsc);
-	} else {
-		/* SDM 3, "IA32_TSC_ADJUST MSR": it moves along. */
-		offset = tsc - scale(v, rdtsc());
-		v->cpu_state->tsc_adjust += offset - v->tsc_offset;
-		v->tsc_offset = offset;
+		give(v, synchronized_offset(v, tsc));
+		changed(v);
+		compare(v->vm);
+		return;
 	}
+	/* SDM 3, "IA32_TSC_ADJUST MSR": it moves along. */
+	offset = tsc - scale(v, rdtsc());
+	v->cpu_state->tsc_adjust += offset - v->tsc_offset;
+	v->tsc_offset = offset;
 	changed(v);
 }
 
@@ -141,7 +178,7 @@ int mezz_tsc_init(struct mezz_vcpu *v)
 	int r = ratio_of(v->tsc_khz, &v->tsc_ratio);
 
 	if (!r)
-		v->tsc_offset = synchronized_offset(v, 0);
+		give(v, synchronized_offset(v, 0));
 	return r;
 }
 
@@ -176,8 +213,9 @@ static long offset_attr(struct mezz_vcpu *v, unsigned int cmd, void __user *argp
 	s->khz = v->tsc_khz;
 	s->offset = offset;
 	raw_spin_unlock_irqrestore(&s->lock, flags);
-	v->tsc_offset = offset;
+	give(v, offset);
 	changed(v);
+	compare(v->vm);
 	return 0;
 }
 

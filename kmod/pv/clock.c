@@ -5,7 +5,8 @@
  *
  * With a reliable host TSC the clock is a line through one point (base_tsc,
  * base_ns) that all vCPUs share, so nothing has to be rewritten while the VM
- * runs, and the guest is told that readings of different vCPUs compare. With
+ * runs, and the guest is told that readings of different vCPUs compare, as long
+ * as user space has not given them different TSCs. With
  * an unreliable one, every vCPU gets a new point whenever it has changed CPUs
  * or was away, and the guest keeps the order itself.
  *
@@ -201,7 +202,7 @@ void mezz_pv_update_clock(struct mezz_vcpu *v)
 	if (v->pv->stopped)
 		c.flags |= PVCLOCK_GUEST_STOPPED;
 	v->pv->stopped = false;
-	if (stable)
+	if (stable && READ_ONCE(v->vm->tsc.in_step))
 		c.flags |= PVCLOCK_TSC_STABLE_BIT;
 	write_versioned(v, gpa, &c.version, &c, sizeof(c));
 }
@@ -249,7 +250,8 @@ long pv_get_clock(struct mezz_vm *vm, void __user *argp)
 	spin_lock(&p->lock);
 	d.clock = clock_at(p, &t);
 	if (p->stable)
-		d.flags = KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+		d.flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC |
+			  (READ_ONCE(vm->tsc.in_step) ? KVM_CLOCK_TSC_STABLE : 0);
 	spin_unlock(&p->lock);
 	if (d.flags) {
 		d.realtime = t.real;
