@@ -154,6 +154,9 @@ static int lapic_deliverable(struct mezz_lapic *l)
 	if (irr < 0 || !l->hw_enabled || l->loaded)
 		return -1;
 	lapic_sync_pv_eoi(l);
+	/* Is the top still in service? Not known before lapic_accept_pv() has looked. */
+	if (unlikely(l->pv_eoi))
+		return -1;
 	return lapic_above(irr, l->tpr, l->isr_top) ? irr : -1;
 }
 

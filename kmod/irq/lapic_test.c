@@ -266,6 +266,43 @@ static void lapic_split_eoi(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, v->requests & BIT(MEZZ_REQ_IOAPIC_EOI));
 }
 
+/*
+ * The guest's word cannot be looked at where one may not sleep, and a higher vector
+ * waits: it is delivered when it is known what is in service, on top or alone.
+ */
+static void lapic_pv_eoi_away(struct kunit *test)
+{
+	unsigned int ended;
+
+	for (ended = 0; ended < 2; ended++) {
+		struct mezz_machine *m = mezz_machine_new(test, 1, MEZZ_CHIP_FULL);
+		struct mezz_vcpu *v = &m->v[0];
+		struct mezz_lapic *l = v->lapic;
+
+		m->eoi.on = true;
+		lapic_accept(l, 0x40, false, true);
+		KUNIT_EXPECT_EQ(test, mezz_irq_ack(v), 0x40);
+		KUNIT_EXPECT_TRUE(test, l->pv_eoi);
+		m->eoi.word = !ended;
+		m->eoi.away = true;
+		v->atomic = true;
+		lapic_accept(l, 0x60, false, true);
+		v->requests = 0;
+		KUNIT_EXPECT_EQ(test, mezz_irq_ack(v), -1);
+		KUNIT_EXPECT_TRUE(test, test_bit(MEZZ_REQ_WAKE, &v->requests));
+		KUNIT_EXPECT_TRUE(test, l->pv_eoi_retry);
+		m->eoi.away = false;
+		v->atomic = false;
+		mezz_lapic_accept_events(v);
+		KUNIT_EXPECT_TRUE(test, test_bit(MEZZ_REQ_EVENT, &v->requests));
+		KUNIT_EXPECT_EQ(test, mezz_irq_ack(v), 0x60);
+		KUNIT_EXPECT_TRUE(test, test_bit(0x60, l->isr));
+		KUNIT_EXPECT_EQ(test, test_bit(0x40, l->isr), !ended);
+		if (!ended)
+			mezz_machine_exit(test);
+	}
+}
+
 static struct kunit_case lapic_cases[] = {
 	KUNIT_CASE(lapic_power_on),
 	KUNIT_CASE(lapic_register_masks),
@@ -279,6 +316,7 @@ static struct kunit_case lapic_cases[] = {
 	KUNIT_CASE(lapic_base_msr),
 	KUNIT_CASE(lapic_x2apic),
 	KUNIT_CASE(lapic_split_eoi),
+	KUNIT_CASE(lapic_pv_eoi_away),
 	{}
 };
 

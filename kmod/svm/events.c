@@ -50,6 +50,7 @@ static void soft_advance(struct svm_vcpu *svm, unsigned int len)
 	if (!mezz_64bit(&svm->v))
 		rip = (u32)rip;
 	svm->vmcb->c.next_rip = rip;
+	svm->soft_next = rip;
 	mezz_set(&svm->v, MEZZ_RIP, rip);
 }
 
@@ -106,9 +107,15 @@ void svm_requeue(struct svm_vcpu *svm, u32 info, u32 err)
 {
 	enum mezz_event_type type;
 	u8 vector = info & SVM_EV_VECTOR;
-	bool ours = svm->soft_injected;
+	bool ours = false;
 
-	soft_undo(svm);
+	/* Its handler may have run long since: then RIP is elsewhere. */
+	if (svm->soft_injected && mezz_get(&svm->v, MEZZ_RIP) == svm->soft_next)
+		ours = (info & SVM_EV_TYPE) == SVM_EV_TYPE_EXC ||
+		       (info & SVM_EV_TYPE) == SVM_EV_TYPE_SOFT;
+	if (ours)
+		soft_undo(svm);
+	svm->soft_injected = false;
 	switch (info & SVM_EV_TYPE) {
 	case SVM_EV_TYPE_INTR:
 		type = MEZZ_EV_IRQ;

@@ -312,6 +312,7 @@ struct svm_vcpu {
 	bool iret_pending;	/* IRET was seen, it has not been executed */
 	u64 iret_rip;
 	u64 soft_rip;		/* where an injected INTn, INT3, INTO is */
+	u64 soft_next;		/* and what follows it */
 	bool soft_injected;
 	struct page *msrpm;	/* own permission map, NULL: the shared one */
 };

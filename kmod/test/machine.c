@@ -121,16 +121,23 @@ u64 mezz_guest_tsc(struct mezz_vcpu *v, u64 host)
 
 bool mezz_pv_eoi_enabled(struct mezz_vcpu *v)
 {
-	return false;
+	return machine_of(v->vm)->eoi.on;
 }
 
 bool mezz_pv_eoi_set(struct mezz_vcpu *v)
 {
-	return false;
+	machine_of(v->vm)->eoi.word = true;
+	return true;
 }
 
 bool mezz_pv_eoi_test_clear(struct mezz_vcpu *v, bool *was_set)
 {
+	struct mezz_machine *m = machine_of(v->vm);
+
+	if (m->eoi.away)
+		return false;
+	*was_set = m->eoi.word;
+	m->eoi.word = false;
 	return true;
 }
 

@@ -29,6 +29,7 @@
  * @match: and its value
  * @no_features: the guest's CPUID has none of the features asked for
  * @started: code segment that a SIPI loaded
+ * @eoi: PV EOI: on, the guest's word, and whether that cannot be looked at now
  * @hw: what an APIC in hardware was told last, for tests that give a vCPU a v->vapic
  */
 struct mezz_machine {
@@ -40,6 +41,9 @@ struct mezz_machine {
 	u8 match;
 	bool no_features;
 	struct kvm_segment started;
+	struct {
+		bool on, word, away;
+	} eoi;
 	struct {
 		bool on;
 		u8 irr, isr;
