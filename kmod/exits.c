@@ -242,6 +242,7 @@ int mezz_exit_shutdown(struct mezz_vcpu *v)
 int mezz_exit_host_irq(struct mezz_vcpu *v)
 {
 	if (v->atomic) {
+		mezz_lazy_host_dr(v);
 		/* What the tick finds here was the guest's time. */
 		current->flags |= PF_VCPU;
 		local_irq_enable();
@@ -249,6 +250,7 @@ int mezz_exit_host_irq(struct mezz_vcpu *v)
 		asm volatile("nop");
 		local_irq_disable();
 		current->flags &= ~PF_VCPU;
+		mezz_lazy_guest_dr(v);
 	}
 	return MEZZ_RESUME;
 }

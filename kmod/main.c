@@ -23,6 +23,10 @@
 #include "pv/pv.h"
 #include "vm.h"
 
+#ifdef CONFIG_PREEMPT_RT
+#error "Guests run in sections with interrupts off, whose locks would sleep under PREEMPT_RT"
+#endif
+
 const struct mezz_engine *mezz_engine;
 struct mezz_host mezz_host;
 

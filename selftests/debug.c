@@ -3,6 +3,9 @@
  * KVM_SET_GUEST_DEBUG: single steps, breakpoints in software and hardware; and
  * the guest's own debug registers and trap flag, with and without a debugger.
  */
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
 #include "test.h"
 
 extern char step_code[], step_end[], bp_insn[], watch_insn[], watch_after[];
@@ -329,6 +332,84 @@ static void block_irq_guest(uint64_t arg)
 	g_sync(2);
 	G_CHECK(g_wait_for(&g_cpu()->irqs[BLOCKED_VECTOR], 1, 3000000));
 	g_done();
+}
+
+static volatile bool unwatched;
+
+static void own_registers_guest(uint64_t arg)
+{
+	uint64_t dr[4];
+
+	asm volatile("mov %0, %%dr0; mov %1, %%dr1" : : "r"(arg), "r"(arg + 0x1001));
+	asm volatile("mov %0, %%dr2; mov %1, %%dr3" : : "r"(arg + 0x2002), "r"(arg + 0x3003));
+	asm volatile("mov %0, %%dr7" : : "r"(0x402ull));
+	g_sync(1);
+	do {
+		asm volatile("mov %%dr0, %0; mov %%dr1, %1" : "=r"(dr[0]), "=r"(dr[1]));
+		asm volatile("mov %%dr2, %0; mov %%dr3, %1" : "=r"(dr[2]), "=r"(dr[3]));
+		for (unsigned int i = 0; i < 4; i++)
+			if (dr[i] != arg + i * 0x1001) {
+				g_fail(__FILE__, __LINE__, "a debug register", dr[i], i);
+				return;
+			}
+	} while (!unwatched);
+	asm volatile("mov %0, %%dr7" : : "r"(0x400ull));
+}
+
+static int watch(pid_t tid, void *address)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT,
+					.size = sizeof(attr),
+					.bp_type = HW_BREAKPOINT_W,
+					.bp_addr = (uintptr_t)address,
+					.bp_len = HW_BREAKPOINT_LEN_4,
+					.exclude_kernel = 1 };
+
+	return syscall(SYS_perf_event_open, &attr, tid, -1, -1, 0);
+}
+
+static pid_t watched_thread;
+
+static void *watch_and_not(void *result)
+{
+	static uint32_t places[2];
+	int first = watch(watched_thread, &places[0]), second;
+
+	for (unsigned int i = 0; i < 60 && first >= 0; i++) {
+		second = watch(watched_thread, &places[1]);
+		usleep(500);
+		close(second);
+		usleep(500);
+	}
+	close(first);
+	*(int *)result = first;
+	unwatched = true;
+	return NULL;
+}
+
+/*
+ * Somebody sets breakpoints for the vCPU's thread while the guest has its own: by interrupts
+ * that come while the guest runs. Neither finds the other's.
+ */
+TEST(breakpoints_of_host_and_guest)
+{
+	struct vcpu *v = vm_with_guest(0, own_registers_guest, GVA_FREE);
+	struct kvm_debugregs d;
+	pthread_t thread;
+	int result;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		test_skip("one CPU: the interrupts never come while the guest runs");
+	CHECK_EQ(vcpu_run_sync(v), 1);
+	watched_thread = syscall(SYS_gettid);
+	pthread_create(&thread, NULL, watch_and_not, &result);
+	vcpu_run(v);
+	pthread_join(thread, NULL);
+	if (result < 0)
+		test_skip("perf has no breakpoints here");
+	vcpu_ioctl(v, KVM_GET_DEBUGREGS, &d);
+	for (unsigned int i = 0; i < 4; i++)
+		CHECK_EQ(d.db[i], GVA_FREE + i * 0x1001ull);
 }
 
 TEST(block_irq)

@@ -55,7 +55,7 @@ static inline u64 mezz_hw_dr7(const struct mezz_vcpu *v)
  * Context: [A]
  */
 void mezz_dr_load(struct mezz_vcpu *v);
-/* The opposite, when the section ends. [A] */
+/* The opposite: mezz_lazy_host_dr(). [A] */
 void mezz_dr_unload(struct mezz_vcpu *v);
 /* [S] guest_debug, DR7 or the debugger's registers changed, by other than the guest. */
 void mezz_update_debug(struct mezz_vcpu *v);
@@ -76,6 +76,27 @@ static __always_inline void mezz_lazy_spec(struct mezz_vcpu *v)
 	v->lazy.switch_spec = v->lazy.host_spec != v->lazy.spec_ctrl || mezz_spec_ctrl_always();
 }
 
+/* [A] The guest's breakpoints into the CPU, if it has any enabled. */
+static __always_inline void mezz_lazy_guest_dr(struct mezz_vcpu *v)
+{
+	if (unlikely(mezz_hw_dr7(v) & MEZZ_DR7_ENABLES))
+		mezz_dr_load(v);
+}
+
+/*
+ * [A] The host's debug registers into the CPU: when the section ends, and for the
+ * host's interrupts inside of it. One of them may be perf's IPI, which puts a
+ * breakpoint beside the others and switches them all on.
+ */
+static __always_inline void mezz_lazy_host_dr(struct mezz_vcpu *v)
+{
+	if (unlikely(v->lazy.dr_live))
+		mezz_dr_unload(v);
+	/* An exit disables all breakpoints in the host's DR7. */
+	if (unlikely(hw_breakpoint_active()))
+		hw_breakpoint_restore();
+}
+
 /**
  * mezz_lazy_load() - the section begins
  * @v: the vCPU
@@ -89,18 +110,13 @@ static __always_inline void mezz_lazy_load(struct mezz_vcpu *v)
 	if (v->lazy.use_tsc_aux && v->lazy.tsc_aux != this_cpu_read(mezz_lazy_cpu.tsc_aux))
 		mezz_lazy_load_tsc_aux(v);
 	mezz_lazy_spec(v);
-	if (unlikely(mezz_hw_dr7(v) & MEZZ_DR7_ENABLES))
-		mezz_dr_load(v);
+	mezz_lazy_guest_dr(v);
 }
 
 /* The section ends. [A], before the engine forgets what the guest left in the CPU. */
 static __always_inline void mezz_lazy_unload(struct mezz_vcpu *v)
 {
-	if (unlikely(v->lazy.dr_live))
-		mezz_dr_unload(v);
-	/* An exit disables all breakpoints in the host's DR7. */
-	if (unlikely(hw_breakpoint_active()))
-		hw_breakpoint_restore();
+	mezz_lazy_host_dr(v);
 	if (v->lazy.tsc_aux_live)
 		mezz_lazy_unload_tsc_aux(v);
 }

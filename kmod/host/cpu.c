@@ -48,6 +48,9 @@ static bool cpus_down;
 /* On the CPU itself, IRQs off. */
 static int cpu_on(void)
 {
+	/* Looked at here, it cannot come too late: cpus_reboot()'s IPI is still to come. */
+	if (READ_ONCE(cpus_down))
+		return -EBUSY;
 	mezz_lazy_cpu_on();
 	return mezz_engine->cpu_on();
 }
@@ -84,10 +87,7 @@ int mezz_cpus_get(void)
 	mutex_lock(&cpus_lock);
 	cpus_read_lock();
 	if (!cpus_users) {
-		if (READ_ONCE(cpus_down))
-			r = -EBUSY;
-		else
-			on_each_cpu(cpu_on_ipi, &failed, 1);
+		on_each_cpu(cpu_on_ipi, &failed, 1);
 		if (atomic_read(&failed)) {
 			on_each_cpu(cpu_off_ipi, NULL, 1);
 			r = -EBUSY;
@@ -126,7 +126,8 @@ static int hp_online(unsigned int cpu)
 		r = cpu_on();
 	local_irq_restore(flags);
 	if (r)
-		pr_err("mezz: CPU %u stays offline: somebody else holds its virtualization\n", cpu);
+		pr_err("mezz: CPU %u stays offline: %s\n", cpu, cpus_down ? "the machine goes down" :
+		       "somebody else holds its virtualization");
 	return r;
 }
 

@@ -11,9 +11,6 @@
  * Known hacks:
  *  - SPEC_CTRL is written in C around svm_switch(). The one RET in between is
  *    covered by what enter.S does to return predictions.
- *  - #VMEXIT disables all breakpoints in the host's DR7 (APM2, "#VMEXIT"). They
- *    come back when the section ends, so breakpoints on code of interrupt
- *    handlers are missed inside a section.
  *  - QEMU's emulated CPU (7.2) does not intercept XSETBV. Where there may be one,
  *    XCR0 is compared with what it should be when the section ends.
  */
