@@ -79,8 +79,6 @@ enum mezz_event_type {
  * @partial: some states of a guest run in software: ask mezz_engine.runnable()
  * @identity_hpa: host physical address of a page that every VM has, read-only, at
  *	vm->identity_map_addr; 0: none
- * @has_nrips: the engine reports instruction lengths for instruction exits
- * @vnmi: the hardware keeps the NMI mask
  * @spec_in_block: the control block switches SPEC_CTRL
  * @spec_ctrl: MSR_IA32_SPEC_CTRL exists; this and the next two by mezz_lazy_probe()
  * @switch_spec: the engine has to write it around world switches
@@ -98,8 +96,6 @@ struct mezz_host {
 	u8 tsc_frac_bits;
 	bool partial;
 	u64 identity_hpa;
-	bool has_nrips;
-	bool vnmi;
 	bool spec_in_block, spec_ctrl, switch_spec;
 	bool tsc_aux;
 	bool nx_large;
@@ -158,8 +154,9 @@ struct mezz_engine {
 	/*
 	 * [A] One world switch. Writes back dirty state first. Sets v->avail to
 	 * what is current, v->exit to the row of the exit table, and puts an
-	 * interrupted delivery back (v->ev.injected). Returns MEZZ_RESUME, or
-	 * MEZZ_USER with kvm_run filled (KVM_EXIT_FAIL_ENTRY).
+	 * interrupted delivery back (v->ev.injected). Returns MEZZ_RESUME,
+	 * MEZZ_USER with kvm_run filled (KVM_EXIT_FAIL_ENTRY), or -EIO: the engine
+	 * was switched off on this CPU (reboot).
 	 */
 	int (*enter)(struct mezz_vcpu *v);
 
@@ -372,8 +369,8 @@ int mezz_exit_cr(struct mezz_vcpu *v, unsigned int cr, bool write, unsigned int 
 
 /**
  * mezz_exit_emulate() - let the emulator execute the instruction at RIP
- * For CR and DR accesses, LMSW, descriptor-table instructions, and task
- * switches that arrive without decode information. May answer MEZZ_SLOW.
+ * For CR and DR accesses, LMSW and descriptor-table instructions that arrive
+ * without decode information. May answer MEZZ_SLOW.
  */
 int mezz_exit_emulate(struct mezz_vcpu *v);
 

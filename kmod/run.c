@@ -106,7 +106,7 @@ static int run_section(struct mezz_vcpu *v)
 	local_irq_disable();
 	v->cpu = smp_processor_id();
 	v->atomic = true;
-	/* Pairs with the barriers in mezz_kick() and mezz_flush_all(). */
+	/* Pairs with the barriers in mezz_kick() and mezz_leave_guests(). */
 	smp_store_mb(v->mode, MEZZ_IN_SECTION);
 	mezz_engine->load(v);
 	if (v->last_cpu != v->cpu)
@@ -140,7 +140,7 @@ static int run_section(struct mezz_vcpu *v)
 	mezz_engine->unload(v);
 	v->atomic = false;
 	mezz_guest_ran();
-	/* Nothing of the guest is on this CPU from here on. */
+	/* No register of the guest is on this CPU from here on. */
 	smp_store_release(&v->mode, MEZZ_OUTSIDE);
 	local_irq_enable();
 	mezz_fpu_unload(v);
@@ -227,8 +227,6 @@ static int slow_requests(struct mezz_vcpu *v)
 	r = r ?: settle(v, MEZZ_REQ_LOG, mezz_log_apply);
 	if (r)
 		return r;
-	if (test_and_clear_bit(MEZZ_REQ_RELOAD_ROOT, &v->requests))
-		mezz_engine->set_root(v, v->vm->mmu.root_hpa);
 	if (test_and_clear_bit(MEZZ_REQ_CLOCK, &v->requests))
 		mezz_pv_update_clock(v);
 	if (test_and_clear_bit(MEZZ_REQ_STEAL, &v->requests))

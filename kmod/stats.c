@@ -2,8 +2,8 @@
 /*
  * KVM_GET_STATS_FD: a read-only descriptor in KVM's binary statistics format
  * (header, id string, descriptors, data; Documentation/virt/kvm/api.rst,
- * "KVM_GET_STATS_FD"). The data block is read live, without a lock: each
- * counter has one writer, and 64-bit loads do not tear.
+ * "KVM_GET_STATS_FD"). The data block is read live, without a lock: a vCPU's
+ * counter has one writer, a VM's are atomic, and 64-bit loads do not tear.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>

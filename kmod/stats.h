@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-/* name as user space sees it; all are cumulative event counts */
+/* name as user space sees it; a vCPU's are cumulative counts of events, written by it alone */
 #define MEZZ_VCPU_STATS(X)	\
 	X(exits)		\
 	X(io_exits)		\
@@ -38,10 +38,10 @@
 	X(insn_emulation_fails)	\
 	X(fetch_misses)		\
 	X(tlb_flushes)		\
-	X(fpu_reloads)		\
 	X(signal_exits)		\
 	X(halt_wakeups)
 
+/* The first four are how many there are. By any thread: atomic64_t. */
 #define MEZZ_VM_STATS(X)	\
 	X(pages_4k)		\
 	X(pages_2m)		\

@@ -264,7 +264,7 @@ static long vcpu_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 	struct mezz_vcpu *v = f->private_data;
 	long r;
 
-	if (v->vm->mm != current->mm || READ_ONCE(v->vm->dead))
+	if (v->vm->mm != current->mm)
 		return -EIO;
 	/* Somebody else's ioctl: said before waiting for a running vCPU. */
 	if (unlikely(_IOC_TYPE(cmd) != KVMIO))

@@ -73,7 +73,6 @@ enum mezz_request {
 	MEZZ_REQ_APF_READY,	/* tell the guest of pages that it waits for */
 	MEZZ_REQ_APF_HALT,	/* sleep until there is an interrupt, or such a page */
 	MEZZ_REQ_LOG,		/* slots log, or no slot does any more */
-	MEZZ_REQ_RELOAD_ROOT,	/* second-stage root was replaced */
 	MEZZ_REQ_DEAD,		/* the VM is broken or dying: KVM_RUN gives EIO */
 	MEZZ_NR_REQS
 };
@@ -178,10 +177,9 @@ struct mezz_vcpu {
 	struct kvm_mp_state mp;		/* KVM_MP_STATE_* */
 	u32 guest_debug;		/* KVM_GUESTDBG_* */
 	u64 guest_debug_dr[8];		/* DR0-3, 7 of KVM_SET_GUEST_DEBUG */
-	u64 singlestep_rip;
 	bool debug_step;		/* an emulated step is to be reported */
 	bool awaits_page;		/* "halted" for a page that is being fetched */
-	struct mezz_fpu *fpu;		/* host/fpu.h */
+	struct mezz_fpu *fpu;		/* host/host.h */
 	struct mezz_cpu_state *cpu_state;	/* cpu/: CPUID table, MSRs */
 	struct mezz_emul_vcpu *emul;	/* emulate/: fetch cache, I/O log */
 	struct mezz_pv_vcpu *pv;	/* pv/: clock, steal time, EOI */
@@ -195,7 +193,6 @@ struct mezz_vcpu {
 	struct rcuwait wait;
 	sigset_t sigset;
 	bool sigset_active;
-	unsigned long sync_regs;	/* KVM_CAP_SYNC_REGS bits of this run */
 	/*
 	 * Set when KVM_RUN returned for an exit that user space answers
 	 * (PIO in, MMIO read, MSR, hypercall): called at the next KVM_RUN,
@@ -206,7 +203,6 @@ struct mezz_vcpu {
 	unsigned int complete_len;	/* bytes of the instruction */
 	unsigned int complete_size;	/* bytes of data; kvm_run is not to be trusted */
 	struct mezz_ring ring;
-	struct page *run_page;
 	void *pio_data;			/* second page of the vCPU mapping */
 };
 

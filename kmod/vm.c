@@ -69,8 +69,7 @@ void mezz_flush_all(struct mezz_vm *vm)
 	mezz_for_each_vcpu(i, v, vm)
 		mezz_request(v, MEZZ_REQ_MEMORY_FLUSH);
 	mezz_leave_guests(vm);
-	WRITE_ONCE(vm->stat[MEZZ_VM_STAT_remote_tlb_flushes],
-		   vm->stat[MEZZ_VM_STAT_remote_tlb_flushes] + 1);
+	atomic64_inc((atomic64_t *)&vm->stat[MEZZ_VM_STAT_remote_tlb_flushes]);
 }
 
 void mezz_synchronize(struct mezz_vm *vm)
@@ -225,7 +224,6 @@ static long vm_ioctl_own(struct mezz_vm *vm, unsigned int cmd, unsigned long arg
 		/* Three pages below 4 GiB, for virtual-8086 mode. Nothing here uses them. */
 		if (arg > (unsigned int)(-3 * PAGE_SIZE))
 			return -EINVAL;
-		vm->tss_addr = arg;
 		return 0;
 	case KVM_SET_IDENTITY_MAP_ADDR:
 		return set_identity_map(vm, argp);
@@ -249,7 +247,7 @@ static long vm_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 	unsigned int i;
 	long r;
 
-	if (vm->mm != current->mm || READ_ONCE(vm->dead))
+	if (vm->mm != current->mm)
 		return -EIO;
 	for (i = 0; i < ARRAY_SIZE(folders); i++) {
 		r = folders[i](vm, cmd, arg);

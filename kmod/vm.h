@@ -87,8 +87,6 @@ struct mezz_vm {
 	bool x2apic_strict;		/* KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK enabled */
 	bool exception_payload;		/* KVM_CAP_EXCEPTION_PAYLOAD enabled */
 	bool triple_fault_event;	/* KVM_CAP_X86_TRIPLE_FAULT_EVENT enabled */
-	bool dead;			/* destroyed by an unrecoverable error */
-	unsigned long tss_addr;
 	u64 identity_map_addr;
 	u64 stat[MEZZ_NR_VM_STATS];
 	u32 serial;			/* for tracepoints and stats names */

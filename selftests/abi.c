@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <sys/eventfd.h>
 #include "test.h"
 
 /* Nobody's request */
@@ -209,7 +210,7 @@ TEST(kvm_run_as_guest_memory)
 
 TEST(wrong_files)
 {
-	struct vm *vm = vm_new_bare(VM_IRQCHIP);
+	struct vm *vm = vm_new_bare(VM_IRQCHIP), *bare = vm_new_bare(0);
 	struct kvm_create_device device = { .type = 77 };
 	struct kvm_irqfd irqfd = { .fd = -1 };
 	int pipes[2];
@@ -219,6 +220,8 @@ TEST(wrong_files)
 	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EBADF);
 	irqfd.fd = pipes[0];
 	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EINVAL);
+	irqfd.fd = eventfd(0, EFD_CLOEXEC);
+	CHECK_ERR(ioctl(bare->fd, KVM_IRQFD, &irqfd), EINVAL); /* no controllers */
 	CHECK(ioctl(vm->fd, KVM_CREATE_DEVICE, &device) == -1, "an unknown device is created");
 	CHECK_ERR(ioctl(vm->fd, KVM_IRQ_LINE, NULL), EFAULT);
 	CHECK_ERR(ioctl(vm->fd, KVM_SIGNAL_MSI, NULL), EFAULT);

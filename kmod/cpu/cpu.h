@@ -114,7 +114,7 @@ void mezz_tsc_published(struct mezz_vcpu *v);
 /*
  * vCPU ioctls: GET/SET_REGS, SREGS, SREGS2, FPU, XSAVE, XSAVE2, XCRS, MSRS,
  * DEBUGREGS, CPUID, CPUID2, MP_STATE, VCPU_EVENTS, TSC_KHZ, GUEST_DEBUG,
- * TRANSLATE, INTERRUPT, NMI, SMI (refused), MCE, KVMCLOCK_CTRL, SIGNAL_MASK.
+ * TRANSLATE, INTERRUPT, MCE, KVMCLOCK_CTRL, SIGNAL_MASK, DEVICE_ATTR.
  * Return: -ENOIOCTLCMD when @cmd is none of them. [P]
  */
 long mezz_cpu_vcpu_ioctl(struct mezz_vcpu *v, unsigned int cmd, unsigned long arg);

@@ -75,7 +75,6 @@ static long set_mp_state(struct mezz_vcpu *v, const struct kvm_mp_state __user *
 static long set_guest_debug(struct mezz_vcpu *v, const struct kvm_guest_debug __user *argp)
 {
 	struct kvm_guest_debug dbg;
-	struct kvm_segment cs;
 
 	if (copy_from_user(&dbg, argp, sizeof(dbg)))
 		return -EFAULT;
@@ -88,10 +87,6 @@ static long set_guest_debug(struct mezz_vcpu *v, const struct kvm_guest_debug __
 	v->guest_debug = dbg.control & KVM_GUESTDBG_ENABLE ? dbg.control & GUESTDBG_SUPPORTED : 0;
 	if (v->guest_debug & KVM_GUESTDBG_USE_HW_BP)
 		memcpy(v->guest_debug_dr, dbg.arch.debugreg, sizeof(v->guest_debug_dr));
-	if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP) {
-		mezz_engine->get_segment(v, MEZZ_CS, &cs);
-		v->singlestep_rip = cs.base + mezz_get(v, MEZZ_RIP);
-	}
 	mezz_update_debug(v);
 	/* What KVM_GUESTDBG_BLOCKIRQ has kept waiting. */
 	mezz_request(v, MEZZ_REQ_EVENT);

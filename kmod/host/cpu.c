@@ -126,7 +126,8 @@ static int hp_online(unsigned int cpu)
 		r = cpu_on();
 	local_irq_restore(flags);
 	if (r)
-		pr_err("mezz: CPU %u stays offline: %s\n", cpu, cpus_down ? "the machine goes down" :
+		pr_err("mezz: CPU %u stays offline: %s\n", cpu,
+		       READ_ONCE(cpus_down) ? "the machine goes down" :
 		       "somebody else holds its virtualization");
 	return r;
 }

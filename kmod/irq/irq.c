@@ -248,7 +248,6 @@ long mezz_irq_cap(struct mezz_vm *vm, unsigned long cap)
 	case KVM_CAP_SIGNAL_MSI:
 	case KVM_CAP_COALESCED_PIO:
 	case KVM_CAP_SPLIT_IRQCHIP:
-	case KVM_CAP_TSC_DEADLINE_TIMER:
 		return 1;
 	case KVM_CAP_IRQ_ROUTING:
 		return MEZZ_MAX_ROUTES;

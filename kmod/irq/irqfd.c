@@ -277,7 +277,7 @@ static long irqfd_assign(struct mezz_vm *vm, const struct kvm_irqfd *a)
 	long r;
 
 	if (!mezz_irqchip_any(vm))
-		return -EAGAIN;
+		return -EINVAL;
 	/* Only our own controllers tell when the guest acknowledges. */
 	if ((a->flags & KVM_IRQFD_FLAG_RESAMPLE) && !mezz_irqchip_full(vm))
 		return -EINVAL;

@@ -122,8 +122,6 @@ static int svm_probe(struct mezz_host *host, char *why, size_t len)
 	host->max_page_level = boot_cpu_has(X86_FEATURE_GBPAGES) ? 3 : 2;
 	host->tsc_scaling = svm_has.tsc_ratio;
 	host->tsc_frac_bits = 32;
-	host->has_nrips = svm_has.nrips;
-	host->vnmi = false;
 	host->spec_in_block = edx & SVM_F_V_SPEC;
 	return 0;
 }

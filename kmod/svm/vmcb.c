@@ -37,7 +37,7 @@ static const u8 always[] = {
 	SVM_I_RDPMC, SVM_I_CPUID, SVM_I_INVD, SVM_I_INVLPGA, SVM_I_IOIO, SVM_I_MSR,
 	SVM_I_SHUTDOWN,
 	SVM_I_VMRUN, SVM_I_VMMCALL, SVM_I_VMLOAD, SVM_I_VMSAVE, SVM_I_STGI,
-	SVM_I_CLGI, SVM_I_SKINIT, SVM_I_WBINVD, SVM_I_XSETBV,
+	SVM_I_CLGI, SVM_I_SKINIT, SVM_I_WBINVD, SVM_I_XSETBV, SVM_I_MONITOR, SVM_I_MWAIT,
 };
 
 static void put(u32 *w, unsigned int bit, bool on)
@@ -67,8 +67,6 @@ void svm_update_intercepts(struct svm_vcpu *svm)
 	put(w, SVM_I_RDPRU, boot_cpu_has(X86_FEATURE_RDPRU));
 	put(w, SVM_I_HLT, !(native & KVM_X86_DISABLE_EXITS_HLT));
 	put(w, SVM_I_PAUSE, svm_has.pause_filter && !(native & KVM_X86_DISABLE_EXITS_PAUSE));
-	put(w, SVM_I_MONITOR, !(native & KVM_X86_DISABLE_EXITS_MWAIT));
-	put(w, SVM_I_MWAIT, !(native & KVM_X86_DISABLE_EXITS_MWAIT));
 
 	memcpy(svm->vmcb->c.intercept, w, sizeof(w));
 	svm_unclean(svm, SVM_CLEAN_INTERCEPTS);

@@ -59,8 +59,6 @@ static void probe_host(struct mezz_host *host)
 	host->tsc_scaling = vmx_has.exec2 & EXEC2_TSC_SCALING;
 	host->tsc_frac_bits = 48;
 	host->partial = vmx_has.limited;
-	host->has_nrips = true;
-	host->vnmi = true;
 }
 
 static void count_owned(void *n)

@@ -162,8 +162,6 @@ static u32 exec_controls(struct vmx_vcpu *vmx)
 		exec |= EXEC_CR8_LOAD | EXEC_CR8_STORE;
 	if (native & KVM_X86_DISABLE_EXITS_HLT)
 		exec &= ~EXEC_HLT;
-	if (native & KVM_X86_DISABLE_EXITS_MWAIT)
-		exec &= ~(EXEC_MWAIT | EXEC_MONITOR);
 	if (v->lazy.dr_live && !v->lazy.dr7_taken)
 		exec &= ~EXEC_MOV_DR;
 	if (vmx->flat)

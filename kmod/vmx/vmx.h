@@ -188,7 +188,7 @@ static inline struct vmx_vcpu *to_vmx(struct mezz_vcpu *v)
 /* enter.S; described there. */
 asmlinkage unsigned int vmx_switch(u64 *r, unsigned long *host_rsp, unsigned int launched);
 
-/* caps.c */
+/* check/controls.c */
 extern struct mezz_pt_format vmx_pt_format;
 
 /* vmcs.c */

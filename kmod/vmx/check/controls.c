@@ -162,7 +162,8 @@ const char *vmx_probe_ept(struct mezz_host *host)
 		return "INVEPT";
 	vmx_has.invept_type = cap & EPT_CAP_INVEPT_ONE ? 1 : 2;
 	/* A VPID without a way to drop its translations is of no use. */
-	if (!(cap & VPID_CAP_INVVPID) || !(cap & (VPID_CAP_ONE | VPID_CAP_ALL)))
+	use_vpid &= (cap & VPID_CAP_INVVPID) && (cap & (VPID_CAP_ONE | VPID_CAP_ALL));
+	if (!use_vpid)
 		vmx_has.exec2 &= ~EXEC2_VPID;
 	vmx_has.invvpid_type = cap & VPID_CAP_ONE ? 1 : 2;
 	if ((cap & EPT_CAP_5_LEVELS) && boot_cpu_data.x86_phys_bits > 48)
