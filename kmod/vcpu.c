@@ -336,7 +336,7 @@ static int publish(struct mezz_vm *vm, struct mezz_vcpu *v)
 	 */
 	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
 	mezz_lapic_published(v);
-	mezz_tsc_published(v);
+	mezz_tsc_compare(vm);
 	fd_install(fd, file);
 	return fd;
 }

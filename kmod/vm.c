@@ -69,7 +69,7 @@ void mezz_flush_all(struct mezz_vm *vm)
 	mezz_for_each_vcpu(i, v, vm)
 		mezz_request(v, MEZZ_REQ_MEMORY_FLUSH);
 	mezz_leave_guests(vm);
-	atomic64_inc((atomic64_t *)&vm->stat[MEZZ_VM_STAT_remote_tlb_flushes]);
+	mezz_vm_count(vm, MEZZ_VM_STAT_remote_tlb_flushes, 1);
 }
 
 void mezz_synchronize(struct mezz_vm *vm)

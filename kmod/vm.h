@@ -108,6 +108,12 @@ static inline int mezz_nr_vcpus(struct mezz_vm *vm)
 	return smp_load_acquire(&vm->nr_vcpus);
 }
 
+/* Add @n to a statistic of the VM's. Any context: several threads count at the same time. */
+static inline void mezz_vm_count(struct mezz_vm *vm, enum mezz_vm_stat stat, s64 n)
+{
+	atomic64_add(n, (atomic64_t *)&vm->stat[stat]);
+}
+
 /*
  * Is this KVM_X86_QUIRK_* on? All are, until user space disables them, which it may at any
  * time. It counts from the next event of its kind: a reset of the LAPIC, a write of CR0 or

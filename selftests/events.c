@@ -302,11 +302,9 @@ TEST(interrupt_carried)
 		struct kvm_vcpu_events e;
 
 		CHECK_EQ(vcpu_run_sync(v), 1);
-		v->run->immediate_exit = 1;
-		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+		vcpu_finish_exit(v);
 		CHECK(inject(v, 0x41), "KVM_INTERRUPT: %s", strerror(errno));
-		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
-		v->run->immediate_exit = 0;
+		vcpu_finish_exit(v); /* it stops before the delivery */
 		vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &e);
 		CHECK_EQ(e.interrupt.injected << 8 | e.interrupt.nr, 0x141);
 		e.interrupt.injected = times;
@@ -495,10 +493,7 @@ TEST(set_events)
 		struct kvm_regs r;
 
 		CHECK_EQ(vcpu_run_sync(v), 1);
-		/* Finish the OUT first. */
-		v->run->immediate_exit = 1;
-		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
-		v->run->immediate_exit = 0;
+		vcpu_finish_exit(v);
 		vcpu_get_regs(v, &r);
 		r.rflags |= vectors[i] == 0x61 ? 0x200 : 0;
 		vcpu_set_regs(v, &r);
@@ -567,9 +562,7 @@ TEST(exception_payload)
 	v = vm_with_guest(0, injected_guest, 14);
 	vm_enable_cap(v->vm, KVM_CAP_EXCEPTION_PAYLOAD, 1);
 	CHECK_EQ(vcpu_run_sync(v), 1);
-	v->run->immediate_exit = 1;
-	CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
-	v->run->immediate_exit = 0;
+	vcpu_finish_exit(v);
 	vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &e);
 	CHECK(e.flags & KVM_VCPUEVENT_VALID_PAYLOAD, "flags are %#x", e.flags);
 	e.exception.pending = 1;
@@ -632,9 +625,7 @@ TEST(exception_payload_db)
 		struct kvm_vcpu_events e;
 
 		CHECK_EQ(vcpu_run_sync(v), 1);
-		v->run->immediate_exit = 1;
-		CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
-		v->run->immediate_exit = 0;
+		vcpu_finish_exit(v);
 		vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &e);
 		e.exception.pending = 1;
 		e.exception.nr = 1;

@@ -144,13 +144,8 @@ static void run_ipi(bool x2apic, uint64_t flat)
 	struct vm *vm = vm_new(VM_IRQCHIP);
 
 	x2 = x2apic;
-	for (unsigned int i = 0; i < CPUS; i++) {
-		struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-		struct vcpu *v = vcpu_new(vm, i);
-
-		vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
-		vcpu_long_mode(v, i ? target_guest : sender_guest, flat);
-	}
+	for (unsigned int i = 0; i < CPUS; i++)
+		vm_add_guest(vm, i, i ? target_guest : sender_guest, flat);
 	for (unsigned int i = 0; i < CPUS; i++)
 		vcpu_start(vm->vcpus[i]);
 	for (unsigned int i = 0; i < CPUS; i++)
@@ -414,13 +409,8 @@ TEST(msi_destinations)
 	struct vm *vm = vm_new(VM_IRQCHIP);
 	uint64_t least = ~0ull;
 
-	for (unsigned int i = 0; i < CPUS; i++) {
-		struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-		struct vcpu *v = vcpu_new(vm, i);
-
-		vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
-		vcpu_long_mode(v, i ? target_guest : lowest_guest, 1);
-	}
+	for (unsigned int i = 0; i < CPUS; i++)
+		vm_add_guest(vm, i, i ? target_guest : lowest_guest, 1);
 	for (unsigned int i = 0; i < CPUS; i++)
 		vcpu_start(vm->vcpus[i]);
 	for (unsigned int i = 0; i < 5000 && !phase; i++)

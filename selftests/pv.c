@@ -34,11 +34,8 @@ static void need(unsigned int feature, const char *name)
 
 static struct vcpu *add(struct vm *vm, unsigned int id, void (*fn)(uint64_t), uint64_t arg)
 {
-	struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-	struct vcpu *v = vcpu_new(vm, id);
+	struct vcpu *v = vm_add_guest(vm, id, fn, arg);
 
-	ioctl(v->fd, KVM_SET_MP_STATE, &run);
-	vcpu_long_mode(v, fn, arg);
 	if (!hypercall_page) {
 		hypercall_page = vm_alloc(vm, 1);
 		memcpy(vm_ptr(vm, hypercall_page), "\x0f\x01\xd9\xc3", 4);
@@ -747,12 +744,10 @@ TEST(call_of_32_bits)
 	CHECK_EQ(v->run->hypercall.args[2], 0x11);
 	CHECK_EQ(v->run->hypercall.longmode, 0);
 	v->run->hypercall.ret = 0x5566778899aabbcc;
-	v->run->immediate_exit = 1;
-	CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+	vcpu_finish_exit(v);
 	vcpu_get_regs(v, &r);
 	CHECK_EQ(r.rax, 0x99aabbcc);
 	CHECK_EQ(r.rip, code + 3 - (uint8_t *)vm_ptr(vm, 0x8000));
-	v->run->immediate_exit = 0;
 	CHECK_EQ(vcpu_run_raw(v), KVM_EXIT_HLT);
 }
 

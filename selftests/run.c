@@ -301,11 +301,7 @@ static void child_body(unsigned int i)
 	default:
 		vm = vm_new(VM_IRQCHIP);
 		for (unsigned int k = 0; k < 3; k++) {
-			struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-
-			v = vcpu_new(vm, k);
-			vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
-			vcpu_long_mode(v, k & 1 ? hlt_guest : spin_guest, 0);
+			v = vm_add_guest(vm, k, k & 1 ? hlt_guest : spin_guest, 0);
 			vcpu_start(v);
 		}
 		break;

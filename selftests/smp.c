@@ -15,13 +15,8 @@ static unsigned int cpus;
 static void run_all(struct vm *vm, unsigned int n, void (*fn)(uint64_t), uint64_t arg)
 {
 	cpus = n;
-	for (unsigned int i = 0; i < n; i++) {
-		struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-		struct vcpu *v = vcpu_new(vm, i);
-
-		ioctl(v->fd, KVM_SET_MP_STATE, &run);
-		vcpu_long_mode(v, fn, arg);
-	}
+	for (unsigned int i = 0; i < n; i++)
+		vm_add_guest(vm, i, fn, arg);
 	for (unsigned int i = 0; i < n; i++)
 		vcpu_start(vm->vcpus[i]);
 	for (unsigned int i = 0; i < n; i++)
@@ -280,11 +275,8 @@ TEST(ioctls_meanwhile)
 
 	sigaction(SIGUSR1, &action, NULL);
 	for (unsigned int i = 0; i < 3; i++) {
-		struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-		struct vcpu *v = vcpu_new(vm, i);
+		struct vcpu *v = vm_add_guest(vm, i, busy_guest, 0);
 
-		vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
-		vcpu_long_mode(v, busy_guest, 0);
 		v->on_exit = was_interrupted;
 		pthread_create(&v->thread, NULL, interrupted, v);
 	}

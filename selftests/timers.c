@@ -600,7 +600,6 @@ static void check_stable(struct vm *vm, struct time_info *const t[2], bool stabl
 TEST(clock_of_tscs_apart)
 {
 	struct vm *vm = vm_new(VM_IRQCHIP);
-	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
 	struct time_info *t[2];
 	struct vcpu *v[2];
 	uint64_t offset, second, tsc;
@@ -610,10 +609,8 @@ TEST(clock_of_tscs_apart)
 	for (unsigned int i = 0; i < 2; i++) {
 		uint64_t gpa = vm_alloc(vm, 1);
 
-		v[i] = vcpu_new(vm, i);
+		v[i] = vm_add_guest(vm, i, stamped_guest, gpa);
 		t[i] = vm_ptr(vm, gpa);
-		vcpu_long_mode(v[i], stamped_guest, gpa);
-		CHECK_OK(ioctl(v[i]->fd, KVM_SET_MP_STATE, &runnable));
 	}
 	CHECK_EQ(vcpu_run_sync(v[0]), 1);
 	if (!(t[0]->flags & 1))

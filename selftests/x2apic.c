@@ -207,13 +207,8 @@ TEST(messages)
 
 	need_x2apic();
 	vm = vm_new(VM_SPLIT);
-	for (unsigned int i = 0; i < CPUS; i++) {
-		struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
-		struct vcpu *v = vcpu_new(vm, ids[i]);
-
-		vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
-		vcpu_long_mode(v, i ? target_guest : sender_guest, 0);
-	}
+	for (unsigned int i = 0; i < CPUS; i++)
+		vm_add_guest(vm, ids[i], i ? target_guest : sender_guest, 0);
 	CHECK_OK(route(vm, 2000 & ~0xff, 0xa8));
 	vm_ioctl(vm, KVM_IRQFD, &irqfd);
 	for (unsigned int i = 0; i < CPUS; i++)

@@ -108,8 +108,8 @@ void mezz_msr_vm_destroy(struct mezz_vm *vm);
 
 /* [S] The guest's TSC now (or at host TSC @host). */
 u64 mezz_guest_tsc(struct mezz_vcpu *v, u64 host);
-/* A vCPU has joined its VM's others. Called with vm->lock held. */
-void mezz_tsc_published(struct mezz_vcpu *v);
+/* A vCPU was created, or user space has set one's TSC: are they all alike? Any context. */
+void mezz_tsc_compare(struct mezz_vm *vm);
 
 /*
  * vCPU ioctls: GET/SET_REGS, SREGS, SREGS2, FPU, XSAVE, XSAVE2, XCRS, MSRS,

@@ -46,8 +46,7 @@ static void changed(struct mezz_vcpu *v)
 	mezz_request(v, MEZZ_REQ_CLOCK);
 }
 
-/* After user space has set a vCPU's TSC, or created one: the others' clocks, too. */
-static void compare(struct mezz_vm *vm)
+void mezz_tsc_compare(struct mezz_vm *vm)
 {
 	struct mezz_tsc_sync *s = &vm->tsc;
 	const struct mezz_vcpu *first = vm->vcpus[0], *v;
@@ -66,16 +65,18 @@ static void compare(struct mezz_vm *vm)
 		mezz_poke_all(vm, MEZZ_REQ_CLOCK);
 }
 
-void mezz_tsc_published(struct mezz_vcpu *v)
-{
-	compare(v->vm);
-}
-
-/* By user space, at once: before compare() takes the lock. */
+/* By user space. mezz_tsc_compare() follows, once the vCPU is one of its VM's. */
 static void give(struct mezz_vcpu *v, u64 offset)
 {
 	v->tsc_offset = offset;
 	WRITE_ONCE(v->tsc_given, offset);
+}
+
+static void give_now(struct mezz_vcpu *v, u64 offset)
+{
+	give(v, offset);
+	changed(v);
+	mezz_tsc_compare(v->vm);
 }
 
 /* --- frequency --- */
@@ -109,7 +110,7 @@ static long set_khz(struct mezz_vcpu *v, unsigned long arg)
 	v->tsc_khz = khz;
 	WRITE_ONCE(v->tsc_ratio, ratio);
 	changed(v);
-	compare(v->vm);
+	mezz_tsc_compare(v->vm);
 	return 0;
 }
 
@@ -148,9 +149,7 @@ void mezz_tsc_write(struct mezz_vcpu *v, u64 tsc, bool host)
 	u64 offset;
 
 	if (host) {
-		give(v, synchronized_offset(v, tsc));
-		changed(v);
-		compare(v->vm);
+		give_now(v, synchronized_offset(v, tsc));
 		return;
 	}
 	/* SDM 3, "IA32_TSC_ADJUST MSR": it moves along. */
@@ -213,9 +212,7 @@ static long offset_attr(struct mezz_vcpu *v, unsigned int cmd, void __user *argp
 	s->khz = v->tsc_khz;
 	s->offset = offset;
 	raw_spin_unlock_irqrestore(&s->lock, flags);
-	give(v, offset);
-	changed(v);
-	compare(v->vm);
+	give_now(v, offset);
 	return 0;
 }
 

@@ -276,10 +276,8 @@ static long irqfd_assign(struct mezz_vm *vm, const struct kvm_irqfd *a)
 	struct file *file;
 	long r;
 
-	if (!mezz_irqchip_any(vm))
-		return -EINVAL;
 	/* Only our own controllers tell when the guest acknowledges. */
-	if ((a->flags & KVM_IRQFD_FLAG_RESAMPLE) && !mezz_irqchip_full(vm))
+	if (!(a->flags & KVM_IRQFD_FLAG_RESAMPLE ? mezz_irqchip_full(vm) : mezz_irqchip_any(vm)))
 		return -EINVAL;
 	/* Held to the end, so that no hang-up comes before the irqfd is complete. */
 	file = fget(a->fd);

@@ -52,7 +52,7 @@ static void finish(struct mezz_vm *vm, struct mezz_zap *zap)
 {
 	if (!zap->flush)
 		return;
-	atomic64_inc((atomic64_t *)&vm->stat[MEZZ_VM_STAT_mmu_notifier_unmaps]);
+	mezz_vm_count(vm, MEZZ_VM_STAT_mmu_notifier_unmaps, 1);
 	mezz_zap_done(vm, zap);
 }
 

@@ -45,15 +45,9 @@ static inline u64 *child(const struct mezz_pt_format *pt, u64 e)
 	return __va(__sme_clr(e & pt->addr));
 }
 
-/* Faults of several vCPUs count at the same time. */
-static void count(struct mezz_vm *vm, enum mezz_vm_stat stat, s64 n)
-{
-	atomic64_add(n, (atomic64_t *)&vm->stat[stat]);
-}
-
 static void count_leaf(struct mezz_vm *vm, unsigned int level, s64 n)
 {
-	count(vm, MEZZ_VM_STAT_pages_4k + level - 1, n);
+	mezz_vm_count(vm, MEZZ_VM_STAT_pages_4k + level - 1, n);
 }
 
 u64 *mezz_pt_alloc(void)
@@ -75,7 +69,7 @@ int mezz_pt_init(struct mezz_vm *vm)
 	if (!vm->mmu.root)
 		return -ENOMEM;
 	vm->mmu.root_hpa = __sme_set(__pa(vm->mmu.root));
-	count(vm, MEZZ_VM_STAT_table_pages, 1);
+	mezz_vm_count(vm, MEZZ_VM_STAT_table_pages, 1);
 	return 0;
 }
 
@@ -93,7 +87,7 @@ static void free_tree(struct mezz_vm *vm, u64 *table, unsigned int level, bool a
 	}
 	if (leaves)
 		count_leaf(vm, level, -(s64)leaves);
-	count(vm, MEZZ_VM_STAT_table_pages, -1);
+	mezz_vm_count(vm, MEZZ_VM_STAT_table_pages, -1);
 	mezz_pt_free(table);
 	/* A large guest has many: 256 MiB of tables for 128 GiB in 4 KiB pages. */
 	if (level == 2 && !atomic)
@@ -166,7 +160,7 @@ enum mezz_map mezz_pt_map(struct mezz_vm *vm, u64 gfn, unsigned int level, u64 p
 			if (!e) {
 				e = new;
 				*spare = NULL;
-				count(vm, MEZZ_VM_STAT_table_pages, 1);
+				mezz_vm_count(vm, MEZZ_VM_STAT_table_pages, 1);
 			}
 		}
 		if (unlikely(!is_table(pt, e, l)))

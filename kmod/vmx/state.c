@@ -99,7 +99,9 @@ void vmx_set_pdptes(struct mezz_vcpu *v, const u64 *pdpte)
 	unsigned int i;
 
 	vmx->pdpte_ready = pdpte;
-	for (i = 0; pdpte && i < ARRAY_SIZE(vmx->pdpte); i++)
+	if (!pdpte)
+		return;
+	for (i = 0; i < ARRAY_SIZE(vmx->pdpte); i++)
 		vmx->pdpte[i] = pdpte[i] & reserved ? 0 : pdpte[i];
 }
 

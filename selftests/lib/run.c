@@ -20,6 +20,13 @@ int vcpu_run_raw(struct vcpu *v)
 	return v->run->exit_reason;
 }
 
+void vcpu_finish_exit(struct vcpu *v)
+{
+	v->run->immediate_exit = 1;
+	CHECK_ERR(ioctl(v->fd, KVM_RUN, 0), EINTR);
+	v->run->immediate_exit = 0;
+}
+
 void vcpu_print(struct vcpu *v, const char *title)
 {
 	struct kvm_run *run = v->run;

@@ -196,6 +196,8 @@ bool vcpu_stat(struct vcpu *v, const char *name, uint64_t *value);
 void vcpu_long_mode(struct vcpu *v, void (*fn)(uint64_t), uint64_t arg);
 /* A VM with one vCPU that enters @fn. */
 struct vcpu *vm_with_guest(int flags, void (*fn)(uint64_t), uint64_t arg);
+/* One more vCPU that enters @fn, without waiting for INIT and SIPI. */
+struct vcpu *vm_add_guest(struct vm *vm, unsigned int id, void (*fn)(uint64_t), uint64_t arg);
 /* Code of an assembler stub, from name to name_end, to guest memory. */
 #define vm_code(vm, gpa, name)                                    \
 	do {                                                      \
@@ -207,6 +209,8 @@ void vcpu_real_mode(struct vcpu *v, uint64_t base);
 
 /* KVM_RUN until something happens that it does not settle; the exit reason. */
 int vcpu_run_raw(struct vcpu *v);
+/* Completes the exit that user space has answered, and runs nothing of the guest. */
+void vcpu_finish_exit(struct vcpu *v);
 /*
  * Runs until the guest is done. Guest failures and exits that on_exit does not
  * settle fail the test. Returns false if the guest did not come to its end.

@@ -422,6 +422,16 @@ struct vcpu *vm_with_guest(int flags, void (*fn)(uint64_t), uint64_t arg)
 	return v;
 }
 
+struct vcpu *vm_add_guest(struct vm *vm, unsigned int id, void (*fn)(uint64_t), uint64_t arg)
+{
+	struct kvm_mp_state run = { KVM_MP_STATE_RUNNABLE };
+	struct vcpu *v = vcpu_new(vm, id);
+
+	vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
+	vcpu_long_mode(v, fn, arg);
+	return v;
+}
+
 void vcpu_real_mode(struct vcpu *v, uint64_t base)
 {
 	struct kvm_regs regs = { .rflags = 2, .rsp = 0xff00 };
