@@ -21,6 +21,12 @@ KVM_CHECK_EXTENSION = 0xae03
 PATIENCE = 120
 # So many characters of a console are shown when a case fails: a kernel's last words and its traces.
 TAIL = 5000
+STAMP = re.compile(r'^\[ *[0-9.]+\] ', re.MULTILINE)
+# In a trace of Linux, without its stamps: a vector's handler, and the same one's first
+# instructions, which have the interrupts off until it ends, for what it interrupted.
+TWICE = re.compile(r'^ asm_(\w+)\+0x\w+/0x\w+\nRIP: 0010:asm_\1\+0x[0-7]/0x\w+\n'
+                   r'(?:Code: .*\n)?RSP: \w+:\w+ EFLAGS: (\w+)$', re.MULTILINE)
+EFLAGS_IF = 0x200
 
 
 class Failed(Exception):
@@ -230,6 +236,11 @@ class Lab:
 
     def heard(self):
         return ''.join(machine.heard() for machine in self.machines)
+
+    def interrupted_twice(self):
+        """Did a guest die because the box's CPU took an interrupt twice (docs/lab.md)?"""
+        traces = (TWICE.search(STAMP.sub('', machine.console.text)) for machine in self.machines)
+        return any(trace and not int(trace.group(2), 16) & EFLAGS_IF for trace in traces)
 
     def close(self):
         for machine in self.machines:

@@ -4,6 +4,7 @@ import re
 
 RESULT = re.compile(r'^(not )?ok\b\s*\d*\s*-?\s*([^#]*)(?:#\s*(SKIP|XFAIL)\b\s*(.*))?', re.IGNORECASE)
 PLAN = re.compile(r'^1\.\.(\d+)(?:\s*#\s*SKIP\s*(.*))?', re.IGNORECASE)
+NOTE = '# NOTE '        # what a person has to see, even if all passes
 KSFT_SKIP = 4
 KILLED = 124, 137
 
